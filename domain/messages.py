@@ -1,0 +1,161 @@
+"""Every queue, task and payload, and `announce`: a message is a hint that a committed row wants to be looked at.
+
+Any message may be lost, doubled, late or out of order: a task re-reads the row it names, and the sweep rings again.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+TIER_QUEUE_PREFIX = "tier."
+PAYMENTS = "payments"
+TICKETS = "tickets"
+NOTIFICATIONS = "notifications"
+WAITLIST = "waitlist"
+SWEEP = "sweep"
+
+QUEUES = (PAYMENTS, TICKETS, NOTIFICATIONS, WAITLIST, SWEEP)
+"""The declared queues; those of the tiers come and go with the tiers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A payload of ids. `task` is the Celery task's explicit name, `queue` where it travels."""
+
+    task: ClassVar[str]
+    base_queue: ClassVar[str]
+
+    @property
+    def queue(self) -> str:
+        """The queue that this very message travels in."""
+        return self.base_queue
+
+    def payload(self) -> dict[str, str]:
+        """Return the task's keyword arguments: ids as text."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ServeTier(Message):
+    """Something waits for the tier's consumer."""
+
+    task: ClassVar[str] = "allocation.serve"
+    base_queue: ClassVar[str] = TIER_QUEUE_PREFIX
+    tier_id: UUID
+
+    @property
+    def queue(self) -> str:
+        """Each tier has a queue of its own."""
+        return tier_queue(self.tier_id)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPayment(Message):
+    """The order is held, and wants an intent (or, free of charge, its tickets)."""
+
+    task: ClassVar[str] = "payments.open"
+    base_queue: ClassVar[str] = PAYMENTS
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmPayment(Message):
+    """The buyer asked to confirm the intent with a payment method."""
+
+    task: ClassVar[str] = "payments.confirm"
+    base_queue: ClassVar[str] = PAYMENTS
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SettlePayment(Message):
+    """The intent may have moved: read it at the provider, and move the order accordingly."""
+
+    task: ClassVar[str] = "payments.settle"
+    base_queue: ClassVar[str] = PAYMENTS
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class CancelPayment(Message):
+    """The order is expiring: cancel its intent, then close it, or confirm it if it was paid after all."""
+
+    task: ClassVar[str] = "payments.cancel"
+    base_queue: ClassVar[str] = PAYMENTS
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RefundPayment(Message):
+    """A refund was written down and must be carried out."""
+
+    task: ClassVar[str] = "payments.refund"
+    base_queue: ClassVar[str] = PAYMENTS
+    transaction_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivePaymentEvent(Message):
+    """A verified Stripe event lies in the inbox."""
+
+    task: ClassVar[str] = "payments.receive"
+    base_queue: ClassVar[str] = PAYMENTS
+    event_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RenderTickets(Message):
+    """The order's tickets exist and want their QR codes."""
+
+    task: ClassVar[str] = "tickets.render"
+    base_queue: ClassVar[str] = TICKETS
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SendMail(Message):
+    """A mail lies in the outbox."""
+
+    task: ClassVar[str] = "notifications.send"
+    base_queue: ClassVar[str] = NOTIFICATIONS
+    notification_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveMailEvent(Message):
+    """A verified SendGrid event lies in the inbox."""
+
+    task: ClassVar[str] = "notifications.receive"
+    base_queue: ClassVar[str] = NOTIFICATIONS
+    event_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyOffer(Message):
+    """The consumer made an offer to a waiting entry, whose mail is still to be written."""
+
+    task: ClassVar[str] = "waitlist.notify"
+    base_queue: ClassVar[str] = WAITLIST
+    entry_id: UUID
+
+
+def tier_queue(tier_id: UUID) -> str:
+    """Return the name of a tier's queue."""
+    return f"{TIER_QUEUE_PREFIX}{tier_id}"
+
+
+_PENDING = "announcements"
+
+
+def announce(session: Session, message: Message) -> None:
+    """Send the message when, and only when, the session's transaction has been committed."""
+    pending: dict[Message, None] = session.info.setdefault(_PENDING, {})
+    pending[message] = None
+
+
+def take_announcements(session: Session) -> list[Message]:
+    """Hand over, once each, the messages that were announced since the last commit or rollback."""
+    pending: dict[Message, Any] = session.info.pop(_PENDING, {})
+    return list(pending)

@@ -1,0 +1,34 @@
+"""The tables, one file per family; this page names them all."""
+
+from domain.models.accounts import AccountToken, Promoter, RefreshToken, User
+from domain.models.audit import AuditLog, AuditPersonalValue
+from domain.models.base import Base
+from domain.models.catalog import Event, TicketTier
+from domain.models.notifications import EmailNotification
+from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
+from domain.models.payments import LedgerEntry, PaymentTransaction, WebhookEvent
+from domain.models.tickets import CheckInScan, Ticket
+from domain.models.waitlist import Waitlist
+
+__all__ = [
+    "AccountToken",
+    "AuditLog",
+    "AuditPersonalValue",
+    "Base",
+    "CheckInScan",
+    "EmailNotification",
+    "Event",
+    "IdempotencyKey",
+    "LedgerEntry",
+    "Order",
+    "OrderItem",
+    "PaymentTransaction",
+    "Promoter",
+    "RefreshToken",
+    "Ticket",
+    "TicketTier",
+    "TimelineEntry",
+    "User",
+    "Waitlist",
+    "WebhookEvent",
+]

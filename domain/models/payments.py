@@ -1,0 +1,162 @@
+"""Money: attempts to move it (mutable), the ledger of what moved (append-only), and the webhook inbox."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from domain.models.base import Amount, Base, Identified, JSONObject, Timestamped, value_enum
+from domain.models.orders import Order
+from domain.rules.states import AttemptKind, AttemptStatus, LedgerKind
+
+OPEN_STATUSES = (
+    AttemptStatus.CREATED,
+    AttemptStatus.REQUIRES_PAYMENT_METHOD,
+    AttemptStatus.REQUIRES_ACTION,
+    AttemptStatus.PROCESSING,
+    AttemptStatus.UNKNOWN,
+)
+"""Statuses of an attempt whose outcome is still to come."""
+
+
+class PaymentTransaction(Identified, Timestamped, Base):
+    """An attempt to move money, committed before the provider is called."""
+
+    __tablename__ = "payment_transactions"
+
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"))
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_transactions.id"))
+    """The charge that a refund or dispute is about."""
+    kind: Mapped[AttemptKind] = mapped_column(value_enum(AttemptKind))
+    attempt: Mapped[int] = mapped_column(default=1)
+    """Counts openings of an intent, or refunds, of one order."""
+    provider: Mapped[str] = mapped_column(default="stripe")
+    provider_transaction_id: Mapped[str | None]
+    provider_account_id: Mapped[str | None]
+    amount: Mapped[Amount]
+    currency: Mapped[str]
+    status: Mapped[AttemptStatus] = mapped_column(value_enum(AttemptStatus), default=AttemptStatus.CREATED)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    raw_reference: Mapped[JSONObject | None]
+    """What the provider last said, reduced to what a person needs to look it up: never card data."""
+    idempotency_key: Mapped[str] = mapped_column(unique=True)
+    called_at: Mapped[datetime | None]
+    """When the provider was first called with this key; keys are only fresh for a day."""
+    payment_method: Mapped[str | None]
+    """The provider's id of the payment method that the buyer asked to confirm with."""
+    confirmations: Mapped[int] = mapped_column(default=0)
+    """Counts the buyer's requests to confirm; each has its own key."""
+    confirm_due: Mapped[bool] = mapped_column(default=False)
+    next_action: Mapped[JSONObject | None]
+    """What the buyer's client must do next, such as 3-D Secure, in the provider's form."""
+    reason: Mapped[str | None]
+    requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
+
+    order: Mapped[Order] = relationship(lazy="raise")
+
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+        CheckConstraint("attempt > 0 AND confirmations >= 0", name="counts"),
+        CheckConstraint("(kind = 'charge') = (parent_id IS NULL)", name="parent"),
+        CheckConstraint("NOT confirm_due OR payment_method IS NOT NULL", name="confirm_has_method"),
+        UniqueConstraint("order_id", "kind", "attempt"),
+        # A webhook or an operator names the provider's object.
+        Index(
+            "uq_payment_transactions_provider",
+            "provider",
+            "provider_transaction_id",
+            unique=True,
+            postgresql_where=text("provider_transaction_id IS NOT NULL"),
+        ),
+        # One live intent per order.
+        Index(
+            "uq_payment_transactions_live_charge",
+            "order_id",
+            unique=True,
+            postgresql_where=text(
+                "kind = 'charge' AND status IN "
+                "('created', 'requires_payment_method', 'requires_action', 'processing', 'unknown')"
+            ),
+        ),
+        # The reconciler: attempts whose outcome is still to come, oldest look first.
+        Index(
+            "ix_payment_transactions_open",
+            "kind",
+            "updated_at",
+            postgresql_where=text(
+                "status IN ('created', 'requires_payment_method', 'requires_action', 'processing', 'unknown')"
+            ),
+        ),
+        # The refunds of a charge.
+        Index("ix_payment_transactions_parent_id", "parent_id"),
+    )
+
+    @property
+    def is_pending(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+    @property
+    def is_completed(self) -> bool:
+        return self.status is AttemptStatus.SUCCEEDED
+
+    @property
+    def is_failed(self) -> bool:
+        return self.status in {AttemptStatus.FAILED, AttemptStatus.CANCELLED}
+
+    @property
+    def has_error(self) -> bool:
+        return self.error_code is not None or self.error_message is not None
+
+
+class LedgerEntry(Base):
+    """One movement of money that happened; rows are only ever added."""
+
+    __tablename__ = "ledger_entries"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"))
+    transaction_id: Mapped[UUID] = mapped_column(ForeignKey("payment_transactions.id"))
+    kind: Mapped[LedgerKind] = mapped_column(value_enum(LedgerKind))
+    amount: Mapped[Amount]
+    """Signed as the order sees it: charges and reversals are positive, fees, refunds and disputes negative."""
+    currency: Mapped[str]
+    provider_reference: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("amount <> 0", name="amount"),
+        CheckConstraint("(kind IN ('charge', 'reversal')) = (amount > 0)", name="sign"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
+        # A movement is written once, however often it is reported.
+        UniqueConstraint("transaction_id", "kind"),
+        # The money of an order, and a statement over a day.
+        Index("ix_ledger_entries_order_id", "order_id"),
+        Index("ix_ledger_entries_at", "at", postgresql_using="brin"),
+    )
+
+
+class WebhookEvent(Identified, Base):
+    """A verified event of a provider, stored once before it is acknowledged."""
+
+    __tablename__ = "webhook_inbox"
+
+    provider: Mapped[str]
+    provider_event_id: Mapped[str]
+    type: Mapped[str]
+    payload: Mapped[JSONObject]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    processed_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("provider IN ('stripe', 'sendgrid')", name="provider"),
+        UniqueConstraint("provider", "provider_event_id"),
+        # The sweep: what was acknowledged and not handled yet.
+        Index("ix_webhook_inbox_unprocessed", "received_at", postgresql_where=text("processed_at IS NULL")),
+        # The admin's list by type, newest first.
+        Index("ix_webhook_inbox_provider_type_id", "provider", "type", "id"),
+    )

@@ -1,0 +1,82 @@
+"""What tickets cost: lines, fees and tax in integer minor units, each part rounded half up once per line.
+
+Which price and terms apply is decided elsewhere; what comes out of here is frozen in the order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WHOLE_BPS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """An event's terms: rates in basis points, the fixed fee in minor units per paid ticket."""
+
+    fee_rate_bps: int
+    fee_fixed: int
+    absorbs_fees: bool
+    tax_rate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The price of one item: `fees` are the buyer's, `absorbed_fees` the promoter's; one of them is zero."""
+
+    unit_price: int
+    quantity: int
+    subtotal: int
+    fees: int
+    absorbed_fees: int
+    tax: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The price of an order: sums of rounded parts."""
+
+    subtotal: int
+    fees: int
+    absorbed_fees: int
+    tax: int
+    total: int
+
+    @property
+    def application_fee(self) -> int:
+        """What the platform keeps of the charge, whoever of the two pays it."""
+        return self.fees + self.absorbed_fees
+
+
+def price_line(unit_price: int, quantity: int, terms: Terms) -> Line:
+    """Price `quantity` tickets of `unit_price` each; free tickets carry neither fee nor tax."""
+    subtotal = unit_price * quantity
+    platform = _share(subtotal, terms.fee_rate_bps) + terms.fee_fixed * quantity if unit_price else 0
+    fees, absorbed = (0, platform) if terms.absorbs_fees else (platform, 0)
+    # Exclusive tax, on what the buyer pays before it.
+    tax = _share(subtotal + fees, terms.tax_rate_bps)
+    return Line(unit_price, quantity, subtotal, fees, absorbed, tax)
+
+
+def add_up(lines: Sequence[Line]) -> Totals:
+    """Add the lines of an order."""
+    subtotal = sum(line.subtotal for line in lines)
+    fees = sum(line.fees for line in lines)
+    tax = sum(line.tax for line in lines)
+    absorbed = sum(line.absorbed_fees for line in lines)
+    return Totals(subtotal, fees, absorbed, tax, subtotal + fees + tax)
+
+
+def covers_fees(unit_price: int, terms: Terms) -> bool:
+    """Tell whether the promoter's price pays the fees that it absorbs, however many tickets a line has.
+
+    Compared before rounding, because a line rounds once: what fits one ticket by rounding down may not fit ten. The
+    platform cannot keep more than the charge (docs.stripe.com/connect/destination-charges).
+    """
+    if not terms.absorbs_fees or unit_price == 0:
+        return True
+    return unit_price * (_WHOLE_BPS - terms.fee_rate_bps) >= terms.fee_fixed * _WHOLE_BPS
+
+
+def _share(amount: int, rate_bps: int) -> int:
+    """Return a rate of an amount, rounded half up."""
+    return (amount * rate_bps + _WHOLE_BPS // 2) // _WHOLE_BPS

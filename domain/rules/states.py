@@ -1,0 +1,159 @@
+"""The closed lists of states: what the user named, and the finer stages and reasons beside them."""
+
+from enum import StrEnum, auto
+
+
+class UserRole(StrEnum):
+    USER = auto()
+    PROMOTER = auto()
+    ADMIN = auto()
+
+
+class EventStatus(StrEnum):
+    DRAFT = auto()
+    PUBLISHED = auto()
+    CANCELLED = auto()
+    COMPLETED = auto()
+
+
+class OrderStatus(StrEnum):
+    PENDING = auto()
+    CONFIRMED = auto()
+    CANCELLED = auto()
+    REFUNDED = auto()
+
+
+class PaymentStatus(StrEnum):
+    PENDING = auto()
+    COMPLETED = auto()
+    FAILED = auto()
+    REFUNDED = auto()
+
+
+class TicketStatus(StrEnum):
+    VALID = auto()
+    USED = auto()
+    CANCELLED = auto()
+    REFUNDED = auto()
+
+
+class OrderStage(StrEnum):
+    """Where an order stands, finer than its status; `complete` and `closed` end."""
+
+    QUEUED = auto()
+    PARTLY_HELD = auto()
+    AWAITING_APPROVAL = auto()
+    HELD = auto()
+    AWAITING_PAYMENT = auto()
+    PAYMENT_DELAYED = auto()
+    PROCESSING = auto()
+    EXPIRING = auto()
+    OFFERED = auto()
+    ISSUING = auto()
+    COMPLETE = auto()
+    CLOSED = auto()
+    QUARANTINED = auto()
+
+
+class OrderReason(StrEnum):
+    """Why an order ended."""
+
+    SOLD_OUT = auto()
+    LIMIT_EXCEEDED = auto()
+    SALE_CLOSED = auto()
+    INCOMPLETE = auto()
+    HOLD_EXPIRED = auto()
+    APPROVAL_EXPIRED = auto()
+    DECLINED = auto()
+    PAYMENT_FAILED = auto()
+    OFFER_EXPIRED = auto()
+    BUYER_CANCELLED = auto()
+    EVENT_CANCELLED = auto()
+    SYSTEM_ERROR = auto()
+
+
+class OrderSource(StrEnum):
+    DIRECT = auto()
+    WAITLIST = auto()
+
+
+class InventoryState(StrEnum):
+    """Where an order item stands with its tier's stock; only the tier's consumer changes it.
+
+    queued, refused and quarantined take no stock, reserved counts in the tier's `reserved`, sold in its `sold`,
+    released has given its stock back.
+    """
+
+    QUEUED = auto()
+    RESERVED = auto()
+    SOLD = auto()
+    RELEASED = auto()
+    REFUSED = auto()
+    QUARANTINED = auto()
+
+
+class WaitlistStatus(StrEnum):
+    WAITING = auto()
+    OFFERED = auto()
+    ACCEPTED = auto()
+    DECLINED = auto()
+    EXPIRED = auto()
+    LEFT = auto()
+
+
+class AttemptKind(StrEnum):
+    CHARGE = auto()
+    REFUND = auto()
+    DISPUTE = auto()
+
+
+class AttemptStatus(StrEnum):
+    """How an attempt to move money stands; the names of a charge's open states are Stripe's."""
+
+    CREATED = auto()
+    REQUIRES_PAYMENT_METHOD = auto()
+    REQUIRES_ACTION = auto()
+    PROCESSING = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+    CANCELLED = auto()
+    UNKNOWN = auto()
+
+
+class LedgerKind(StrEnum):
+    CHARGE = auto()
+    FEE = auto()
+    REFUND = auto()
+    DISPUTE = auto()
+    REVERSAL = auto()
+
+
+class MailStatus(StrEnum):
+    """How a mail stands; `unknown` may or may not have been accepted by the provider."""
+
+    PENDING = auto()
+    SENDING = auto()
+    SENT = auto()
+    DELIVERED = auto()
+    UNKNOWN = auto()
+    BOUNCED = auto()
+    FAILED = auto()
+
+
+class VerificationStatus(StrEnum):
+    UNVERIFIED = auto()
+    PENDING = auto()
+    VERIFIED = auto()
+    REJECTED = auto()
+
+
+class StripeAccountState(StrEnum):
+    NONE = auto()
+    PENDING = auto()
+    READY = auto()
+    RESTRICTED = auto()
+
+
+class AccountTokenPurpose(StrEnum):
+    VERIFY_EMAIL = auto()
+    RESET_PASSWORD = auto()

@@ -1,0 +1,135 @@
+"""The settings: one frozen object, and the only reader of the environment.
+
+Every value has a default that suits a developer's machine, except addresses and secrets, which must be given.
+`.env.example` lists them all with their meaning; a test keeps the two alike.
+"""
+
+import sys
+from functools import cache
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PostgresDsn, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+
+
+class Settings(BaseSettings):
+    """All that an operator can turn. Times are in seconds, money in minor units, rates in basis points."""
+
+    model_config = SettingsConfigDict(frozen=True, env_file=".env", extra="forbid", env_ignore_empty=True)
+
+    environment: Literal["local", "test", "production"] = "production"
+    public_url: str = "http://127.0.0.1:8000"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    database_url: PostgresDsn
+    migration_database_url: PostgresDsn | None = None
+    database_pool_size: Count = 20
+    database_max_overflow: Annotated[int, Field(ge=0)] = 10
+    database_pool_timeout_seconds: Seconds = 5
+    redis_url: str
+    celery_broker_url: str | None = None
+
+    jwt_keys: Annotated[dict[str, SecretStr], NoDecode]
+    """Signing keys of access and refresh tokens as `kid:secret,kid:secret`; the first one signs."""
+    jwt_access_seconds: Seconds = 15 * 60
+    jwt_refresh_seconds: Seconds = 7 * 24 * 3600
+    ticket_keys: Annotated[dict[str, SecretStr], NoDecode]
+    """Ed25519 seeds (base64, 32 bytes) of ticket codes as `kid:seed,kid:seed`; the first one signs."""
+    bcrypt_rounds: Annotated[int, Field(ge=4, le=16)] = 12
+    bcrypt_threads: Count = 2
+    bcrypt_queue: Count = 32
+
+    stripe_secret_key: Secret
+    stripe_webhook_secret: Secret
+    stripe_api_url: str = "https://api.stripe.com"
+    stripe_timeout_seconds: Seconds = 10
+    stripe_livemode: bool = False
+    sendgrid_api_key: Secret
+    sendgrid_api_url: str = "https://api.sendgrid.com"
+    sendgrid_webhook_public_key: str
+    sendgrid_timeout_seconds: Seconds = 10
+    mail_from: str = "tickets@example.com"
+    mail_from_name: str = "Ticket Vendor"
+
+    hold_seconds: Seconds = 5 * 60
+    hold_limit_seconds: Seconds = 20 * 60
+    hold_extension_seconds: Seconds = 2 * 60
+    partly_held_seconds: Seconds = 2 * 60
+    approval_seconds: Seconds = 48 * 3600
+    offer_seconds: Seconds = 30 * 60
+    expiring_limit_seconds: Seconds = 2 * 60
+
+    platform_fee_rate_bps: Annotated[int, Field(ge=0, le=10_000)] = 250
+    platform_fee_fixed: Annotated[int, Field(ge=0)] = 50
+    currencies: Annotated[tuple[str, ...], NoDecode] = ("EUR", "USD", "GBP", "DKK", "JPY")
+
+    rate_limits: Literal["on", "off"] = "on"
+    rate_limit_anonymous: str = "120/minute"
+    rate_limit_user: str = "600/minute"
+    rate_limit_accounts: str = "10/minute"
+    rate_limit_orders: str = "30/minute"
+    max_body_bytes: Count = 64 * 1024
+    trusted_proxies: Annotated[int, Field(ge=0)] = 0
+
+    web_workers: Count = 2
+    web_threads: Count = 16
+    long_poll_limit_seconds: Annotated[int, Field(ge=0, le=20)] = 20
+    publish_timeout_seconds: Seconds = 0.25
+
+    allocation_batch: Count = 500
+    allocation_slice_seconds: Seconds = 0.5
+    fence_silence_seconds: Annotated[float, Field(ge=2)] = 4
+    sweep_seconds: Seconds = 5
+    stall_seconds: Seconds = 10
+    reconcile_seconds: Seconds = 15
+    analytics_seconds: Seconds = 60
+    ready_age_seconds: Seconds = 30
+    metrics_dir: str | None = None
+    """Where the processes of one machine share their Prometheus counters; without it each process tells its own."""
+
+    @field_validator("jwt_keys", "ticket_keys", mode="before")
+    @classmethod
+    def _read_keyring(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [entry.strip().partition(":") for entry in value.split(",") if entry.strip()]
+        if not pairs or not all(kid and secret for kid, _, secret in pairs):
+            raise ValueError("a keyring is written kid:secret,kid:secret")
+        return {kid: secret for kid, _, secret in pairs}
+
+    @field_validator("currencies", mode="before")
+    @classmethod
+    def _read_currencies(cls, value: Any) -> Any:
+        return tuple(code.strip().upper() for code in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _holds_fit_their_limit(self) -> Self:
+        if self.hold_limit_seconds < self.hold_seconds:
+            raise ValueError("HOLD_LIMIT_SECONDS must not be below HOLD_SECONDS")
+        return self
+
+    @property
+    def broker_url(self) -> str:
+        """Where Celery's messages travel; Redis unless another broker is named."""
+        return self.celery_broker_url or self.redis_url
+
+    @property
+    def owner_database_url(self) -> str:
+        """The owner's address for migrations; the runtime's where one role does both."""
+        return str(self.migration_database_url or self.database_url)
+
+
+@cache
+def load() -> Settings:
+    """Read the environment once; end the process with one sentence per setting that is missing or malformed."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = str(problem["loc"][0]).upper() if problem["loc"] else "SETTINGS"
+            print(f"settings: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 logging is not set up yet
+        sys.exit(2)
