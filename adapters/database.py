@@ -1,0 +1,91 @@
+"""The engine and its sessions: how a process talks to PostgreSQL, and how announcements leave after a commit."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.orm import Session, sessionmaker
+
+from domain.messages import Message, take_announcements
+
+Dispatch = Callable[[Iterable[Message]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How many connections one process may keep, and how many seconds it waits for one."""
+
+    size: int
+    max_overflow: int
+    timeout_seconds: float
+
+
+def open_engine(url: str, limits: PoolLimits, *, application_name: str) -> Engine:
+    """Return a pooled engine whose connections are checked before use and thrown away by a forked child."""
+    engine = create_engine(
+        url,
+        pool_size=limits.size,
+        max_overflow=limits.max_overflow,
+        pool_timeout=limits.timeout_seconds,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, "options": _OPTIONS},
+    )
+    # A socket shared with the parent would mix two conversations.
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+    return engine
+
+
+def open_fence_engine(url: str, *, silence_seconds: float, application_name: str) -> Engine:
+    """Return an engine for an allocator's one connection: no pool, no ping, no reconnect.
+
+    The server ends a session that falls silent for `silence_seconds`, in a transaction or out of one, so that a
+    stopped or cut-off allocator has lost its advisory locks before anybody else can take them
+    (postgresql.org/docs/current/runtime-config-client.html).
+    """
+    silence = int(silence_seconds * 1000)
+    options = (
+        f"-c idle_session_timeout={silence} -c idle_in_transaction_session_timeout={silence} "
+        f"-c statement_timeout={silence} -c lock_timeout={silence // 2} -c tcp_user_timeout={silence} "
+        f"-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 "
+        # A plan made while the tables were empty would be kept for the connection's whole life.
+        f"-c plan_cache_mode=force_custom_plan"
+    )
+    return create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={
+            "application_name": application_name,
+            "connect_timeout": 2,
+            **_KEEPALIVE,
+            "tcp_user_timeout": silence,
+            "options": options,
+        },
+    )
+
+
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000"
+)
+
+
+def open_sessions(engine: Engine, dispatch: Dispatch) -> sessionmaker[Session]:
+    """Return the factory of sessions; what a session announces is dispatched after its commit."""
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    dispatch_after_commit(sessions, dispatch)
+    return sessions
+
+
+def dispatch_after_commit(sessions: sessionmaker[Session], dispatch: Dispatch) -> None:
+    """Dispatch what sessions of this factory announced when they commit, and forget it when they roll back."""
+
+    @event.listens_for(sessions, "after_commit")
+    def _dispatch(session: Session) -> None:
+        if messages := take_announcements(session):
+            dispatch(messages)
+
+    @event.listens_for(sessions, "after_rollback")
+    def _forget(session: Session) -> None:
+        take_announcements(session)

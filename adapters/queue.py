@@ -1,0 +1,110 @@
+"""The Celery app and the dispatcher: how messages leave a process.
+
+Nobody waits for the broker: messages are handed to a thread, which publishes each distinct one once. What cannot be
+published stays for the next try, bounded; the rows behind the messages do not depend on it.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from celery import Celery
+
+from adapters.logs import current_request_id
+from domain.messages import Message
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 1.0
+BACKLOG = 10_000
+"""More distinct messages than this are forgotten: the sweep rings for their rows."""
+
+
+def open_queue_app(config: Any) -> Celery:
+    """Return the Celery app; `config` is celeryconfig, a module or its name."""
+    app = Celery("ticket_vendor")
+    app.config_from_object(config)
+    return app
+
+
+class Dispatcher:
+    """Publishes announced messages from a thread of its own, the same message once while it waits."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+        atexit.register(self.close)
+
+    def _reset(self) -> None:
+        self._pending: dict[Message, str | None] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def __call__(self, messages: Iterable[Message]) -> None:
+        """Take messages over; returns at once, whatever the broker does."""
+        request_id = current_request_id()
+        with self._changed:
+            for message in messages:
+                if len(self._pending) < BACKLOG:
+                    self._pending.setdefault(message, request_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Publish what waits, for at most `timeout` seconds."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._closing)
+                if not self._pending:
+                    return
+                batch, self._pending = self._pending, {}
+            if not self._publish(batch):
+                if self._closing:
+                    return
+                self._keep(batch)
+
+    def _publish(self, batch: dict[Message, str | None]) -> bool:
+        """Publish the batch, taking out what went; tell whether all of it did."""
+        try:
+            with self._app.producer_or_acquire() as producer:
+                for message in list(batch):
+                    send(self._app, message, request_id=batch[message], producer=producer)
+                    del batch[message]
+        # Whatever the transport raises means the same here: not now.
+        except Exception as error:  # noqa: BLE001
+            log.warning("dispatch.delayed", messages=len(batch), error=str(error))
+            return False
+        return True
+
+    def _keep(self, batch: dict[Message, str | None]) -> None:
+        with self._changed:
+            self._pending = {**batch, **self._pending}
+            self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
+
+
+def send(app: Celery, message: Message, *, request_id: str | None = None, producer: Any = None) -> None:
+    """Publish one message, once: no retry, no result."""
+    app.send_task(
+        message.task,
+        kwargs=message.payload(),
+        queue=message.queue,
+        headers={"request_id": request_id} if request_id else None,
+        producer=producer,
+        retry=False,
+        ignore_result=True,
+    )

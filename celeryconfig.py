@@ -1,0 +1,60 @@
+"""Celery's settings; each knob says why. Names: docs.celeryq.dev/en/stable/userguide/configuration.html."""
+
+from kombu import Queue
+
+from domain.messages import QUEUES
+from settings import load
+
+_settings = load()
+
+broker_url = _settings.broker_url
+broker_connection_retry_on_startup = True  # a worker may be up before its broker
+broker_connection_timeout = 2
+broker_transport_options = {
+    # A message of a killed worker comes back after this; the rows do not depend on it, so it is only a spare bell.
+    "visibility_timeout": 60,
+    "unacked_restore_interval": 5,
+    # One Redis key per queue: kombu's default keeps four for priorities that we do not use.
+    "priority_steps": [0],
+    # Above the BRPOP time-out of one second, so that only a dead connection is cut.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+}
+broker_pool_limit = 4  # the dispatcher needs one; more would only wait
+
+result_backend = None  # the row is the record
+task_ignore_result = True
+task_serializer = "json"
+accept_content = ["json"]
+enable_utc = True
+timezone = "UTC"
+
+task_queues = [Queue(name) for name in QUEUES]
+task_create_missing_queues = True  # the tiers' queues come and go with the tiers
+task_default_queue = "sweep"
+
+task_acks_late = True  # a killed worker's message comes back
+task_reject_on_worker_lost = True  # as above, for a killed child; attempts are counted in the rows
+worker_prefetch_multiplier = 1  # nobody sits on work that another could do
+worker_cancel_long_running_tasks_on_connection_loss = False  # each step can be repeated; cutting it gains nothing
+task_time_limit = 60  # vendors' time-outs are far below; only a stuck child meets this
+task_soft_time_limit = 45
+worker_soft_shutdown_timeout = 5
+worker_hijack_root_logger = False  # adapters/logs.py owns the format
+worker_redirect_stdouts = False
+worker_max_tasks_per_child = 5_000  # bounds what a leaking library could cost
+worker_send_task_events = False  # Flower's workers start with -E; the tiers' never do, they are too busy
+task_send_sent_event = False
+
+beat_schedule = {
+    "ring what stalled": {"task": "sweep.ring", "schedule": _settings.sweep_seconds},
+    "expire what ran out": {"task": "sweep.expire", "schedule": _settings.sweep_seconds},
+    "reconcile open payments": {"task": "sweep.reconcile", "schedule": _settings.reconcile_seconds},
+    "refund cancelled events": {"task": "sweep.refund", "schedule": _settings.sweep_seconds},
+    "refresh analytics": {"task": "sweep.refresh", "schedule": _settings.analytics_seconds},
+    "tidy what expired": {"task": "sweep.tidy", "schedule": 3600.0},
+}
+for _entry in beat_schedule.values():
+    # A job that nobody fetched is not worth two: the next one does its work.
+    _entry["options"] = {"queue": "sweep", "expires": _entry["schedule"] * 2}

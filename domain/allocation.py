@@ -1,0 +1,212 @@
+"""The consumer of a tier: one round locks what waits, decides by the rule, and writes it down in sets.
+
+Only this module changes a tier's counters and an item's inventory state, and only on the connection that holds the
+tier's advisory lock (`workers/fence.py`). Everybody else writes wishes and rings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from domain import allocation_records as records
+from domain import offers
+from domain.messages import OpenPayment, ServeTier, announce
+from domain.models import Event, TicketTier
+from domain.rules.allocation import Claim, Decision, Kind, Verdict, allocate
+from domain.rules.clocks import Clocks
+from domain.rules.states import EventStatus, InventoryState, OrderReason, OrderStage
+
+Rows = Sequence[Row[Any]]
+
+REASONS = {Verdict.SOLD_OUT: OrderReason.SOLD_OUT, Verdict.LIMIT_EXCEEDED: OrderReason.LIMIT_EXCEEDED}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one round did; `more` tells that the tier may have work left."""
+
+    served: int = 0
+    refused: int = 0
+    offered: int = 0
+    granted: int = 0
+    more: bool = False
+    request_ids: tuple[str, ...] = ()
+
+    @property
+    def decided(self) -> int:
+        """How many orders were decided."""
+        return self.served + self.refused
+
+
+def serve(
+    session: Session, tier_id: UUID, now: datetime, clocks: Clocks, *, batch: int, only: Sequence[UUID] | None = None
+) -> Outcome:
+    """Serve one batch of a tier inside the session's transaction; the caller commits.
+
+    With `only`, no other order items are looked at: this is how a failing batch is narrowed down.
+    """
+    wishes = records.find_wishes(session, tier_id, batch, only)
+    line = records.find_line(session, tier_id, batch, only)
+    # Orders by id, then event and tier: the order in which everybody locks.
+    records.lock_orders(session, [row.order_id for row in (*wishes, *line)])
+    event, tier = _lock_tier(session, tier_id)
+    a_round = _Round(session, event, tier, now, clocks)
+    a_round.grant([row.id for row in wishes])
+    a_round.apply_desired_quantity()
+    a_round.recount()
+    if not tier.is_paused:
+        a_round.serve_line([row.id for row in line], batch)
+    a_round.outcome.more |= len(wishes) == batch
+    session.flush()
+    return a_round.outcome
+
+
+def quarantine(session: Session, item_id: UUID) -> UUID | None:
+    """Set an order aside that makes its batch fail, so that the others are served; return the order's id.
+
+    Its other tiers are asked to take their stock back.
+    """
+    order_id = records.quarantine(session, item_id)
+    if order_id is not None:
+        for tier_id in records.release_siblings(session, None, [order_id]):
+            announce(session, ServeTier(tier_id))
+    return order_id
+
+
+def _lock_tier(session: Session, tier_id: UUID) -> tuple[Event, TicketTier]:
+    event = session.scalars(
+        select(Event)
+        .join(TicketTier, TicketTier.event_id == Event.id)
+        .where(TicketTier.id == tier_id)
+        .with_for_update(read=True, of=Event)
+        .execution_options(populate_existing=True)
+    ).one()
+    tier = session.scalars(
+        select(TicketTier)
+        .where(TicketTier.id == tier_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one()
+    return event, tier
+
+
+class _Round:
+    """One round over one tier, whose event and row are locked."""
+
+    def __init__(self, session: Session, event: Event, tier: TicketTier, now: datetime, clocks: Clocks) -> None:
+        self.session, self.event, self.tier, self.now, self.clocks = session, event, tier, now, clocks
+        self.outcome = Outcome()
+
+    def grant(self, item_ids: Sequence[UUID]) -> None:
+        """Bring items to the states that others asked for."""
+        reserved, sold = records.grant_wishes(self.session, item_ids)
+        self.tier.reserved += reserved
+        self.tier.sold += sold
+        self.outcome.granted = len(item_ids)
+
+    def apply_desired_quantity(self) -> None:
+        """Change the tier's quantity as its promoter asked, unless more has gone already."""
+        tier, desired = self.tier, self.tier.desired_quantity
+        if desired is None:
+            return
+        taken = tier.reserved + tier.sold
+        if desired >= taken:
+            tier.quantity, tier.quantity_refusal = desired, None
+        else:
+            tier.quantity_refusal = f"{taken} tickets are sold or reserved, so {desired} cannot be enough."
+        tier.desired_quantity = None
+
+    def recount(self) -> None:
+        """Correct the counters by the rows, where somebody asked for it."""
+        if self.tier.recount_due:
+            self.tier.reserved, self.tier.sold = records.count_again(self.session, self.tier.id)
+            self.tier.recount_due = False
+
+    def serve_line(self, item_ids: Sequence[UUID], batch: int) -> None:
+        """Decide who waits: the orders of this batch, and the waitlist's entries that stand among them."""
+        # Read again: somebody may have cancelled between the first look and the lock.
+        items = records.read_line(self.session, item_ids)
+        self.outcome.more = len(item_ids) == batch
+        self.outcome.request_ids = tuple(item.request_id for item in items if item.request_id)
+        if self.event.status is not EventStatus.PUBLISHED:
+            cancelled = self.event.status is EventStatus.CANCELLED
+            self.refuse(items, OrderReason.EVENT_CANCELLED if cancelled else OrderReason.SALE_CLOSED)
+            items = []
+        # Entries behind the last order that was read must wait for the next round, and orders behind the last entry.
+        up_to = max((item.sequence for item in items), default=0) if self.outcome.more else None
+        entries = offers.find_waiting(self.session, self.event, self.tier, self.now, limit=batch, up_to=up_to)
+        if len(entries) == batch:
+            items = [item for item in items if item.sequence < entries[-1].sequence]
+            self.outcome.more = True
+        self.carry_out(self.decide(items, entries), items)
+
+    def decide(self, items: Rows, entries: Sequence[Claim]) -> list[Decision]:
+        """Apply the rule to orders and entries in their one sequence."""
+        line = [Claim(item.sequence, Kind.ORDER, item.id, item.user_id, item.quantity) for item in items]
+        line.extend(entries)
+        people = {claim.person for claim in line} if self.tier.max_per_person is not None else set()
+        return allocate(
+            line,
+            self.tier.available,
+            max_per_person=self.tier.max_per_person,
+            already_taken=records.count_per_person(self.session, self.tier.id, people),
+            skips_large_groups=self.event.skips_large_groups,
+        )
+
+    def carry_out(self, decisions: Sequence[Decision], items: Rows) -> None:
+        """Write the decisions down."""
+        rows = {item.id: item for item in items}
+        orders = [decision for decision in decisions if decision.claim.kind is Kind.ORDER]
+        self.take([rows[decision.claim.id] for decision in orders if decision.verdict is Verdict.SERVED])
+        for verdict, reason in REASONS.items():
+            self.refuse([rows[decision.claim.id] for decision in orders if decision.verdict is verdict], reason)
+        chosen = [d.claim for d in decisions if d.claim.kind is Kind.ENTRY and d.verdict is Verdict.SERVED]
+        offers.make(self.session, self.event, self.tier, chosen, self.now, self.clocks)
+        self.outcome.offered = len(chosen)
+
+    def take(self, items: Rows) -> None:
+        """Reserve the stock of these items, and move their orders as far as their other tiers allow."""
+        self.tier.reserved += records.set_state(self.session, [item.id for item in items], InventoryState.RESERVED)
+        siblings = records.find_siblings(self.session, self.tier.id, [item.order_id for item in items])
+        by_stage: dict[OrderStage, list[UUID]] = {}
+        for item in items:
+            stage = self._stage_of(siblings.get(item.order_id, ()))
+            by_stage.setdefault(stage, []).append(item.order_id)
+        for stage, order_ids in by_stage.items():
+            records.hold(self.session, order_ids, stage, self.now, **self._clock_of(stage))
+        for order_id in by_stage.get(OrderStage.HELD, ()):
+            announce(self.session, OpenPayment(order_id))
+        self.outcome.served = len(items)
+
+    def _stage_of(self, others: Rows) -> OrderStage:
+        if any(other.inventory_state != InventoryState.RESERVED for other in others):
+            return OrderStage.PARTLY_HELD
+        if self.tier.requires_approval or any(other.requires_approval for other in others):
+            return OrderStage.AWAITING_APPROVAL
+        return OrderStage.HELD
+
+    def _clock_of(self, stage: OrderStage) -> dict[str, datetime]:
+        limit = self.now + timedelta(seconds=self.clocks.hold_limit_seconds)
+        ends = {
+            OrderStage.PARTLY_HELD: self.now + timedelta(seconds=self.clocks.partly_held_seconds),
+            OrderStage.AWAITING_APPROVAL: self.now + timedelta(seconds=self.clocks.approval_seconds),
+            # The time to pay starts when the buyer can pay; until then only the limit runs.
+            OrderStage.HELD: limit,
+        }
+        return {"expires_at": ends[stage], "limit_at": limit}
+
+    def refuse(self, items: Rows, reason: OrderReason) -> None:
+        """Refuse these items, close their orders, and ask the other tiers of those to take their stock back."""
+        if not items:
+            return
+        order_ids = [item.order_id for item in items]
+        records.set_state(self.session, [item.id for item in items], InventoryState.REFUSED)
+        records.refuse(self.session, order_ids, reason, self.now)
+        for tier_id in records.release_siblings(self.session, self.tier.id, order_ids):
+            announce(self.session, ServeTier(tier_id))
+        self.outcome.refused += len(items)

@@ -1,0 +1,251 @@
+"""The statements of an allocation round: each reads or writes a whole batch at once.
+
+What is decided stands in `domain/allocation.py`.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from domain.rules.lifecycle import sources_of, status_of
+from domain.rules.states import InventoryState, OrderReason, OrderStage
+
+_FIND_LINE = text("""
+    SELECT id, order_id FROM order_items
+    WHERE tier_id = :tier_id AND inventory_state = 'queued' AND desired_state IS NULL
+      AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
+    ORDER BY sequence LIMIT :batch
+""")
+
+
+def find_line(session: Session, tier_id: UUID, batch: int, only: Sequence[UUID] | None) -> Sequence[Row[Any]]:
+    """Return who waits in the tier's line, in sequence, at most `batch`: not locked yet."""
+    return session.execute(_FIND_LINE, {"tier_id": tier_id, "batch": batch, "only": _ids(only)}).all()
+
+
+_FIND_WISHES = text("""
+    SELECT id, order_id FROM order_items
+    WHERE tier_id = :tier_id AND desired_state IS NOT NULL
+      AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
+    ORDER BY sequence LIMIT :batch
+""")
+
+
+def find_wishes(session: Session, tier_id: UUID, batch: int, only: Sequence[UUID] | None) -> Sequence[Row[Any]]:
+    """Return the items that somebody wants in another state, at most `batch`: not locked yet."""
+    return session.execute(_FIND_WISHES, {"tier_id": tier_id, "batch": batch, "only": _ids(only)}).all()
+
+
+_LOCK_ORDERS = text("SELECT id FROM orders WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+
+
+def lock_orders(session: Session, order_ids: Sequence[UUID]) -> None:
+    """Lock the orders, sorted by id, against everybody else who moves them."""
+    if order_ids:
+        session.execute(_LOCK_ORDERS, {"ids": list(order_ids)})
+
+
+_GRANT_WISHES = text("""
+    WITH wished AS (
+        SELECT id, inventory_state AS was, desired_state AS wish, quantity FROM order_items
+        WHERE id = ANY(:ids) AND desired_state IS NOT NULL
+    ), granted AS (
+        UPDATE order_items AS item
+        SET inventory_state = CASE
+                WHEN wished.was IN ('queued', 'reserved', 'sold') AND wished.wish = 'released' THEN 'released'
+                WHEN wished.was = 'reserved' AND wished.wish = 'sold' THEN 'sold'
+                ELSE item.inventory_state
+            END,
+            desired_state = NULL
+        FROM wished WHERE item.id = wished.id
+        RETURNING wished.was, item.inventory_state AS now_is, item.quantity
+    )
+    SELECT
+        coalesce(sum(quantity) FILTER (WHERE now_is = 'reserved'), 0)
+            - coalesce(sum(quantity) FILTER (WHERE was = 'reserved'), 0) AS reserved,
+        coalesce(sum(quantity) FILTER (WHERE now_is = 'sold'), 0)
+            - coalesce(sum(quantity) FILTER (WHERE was = 'sold'), 0) AS sold
+    FROM granted
+""")
+
+
+def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> tuple[int, int]:
+    """Bring items to the state that others asked for; return by how much `reserved` and `sold` change."""
+    if not item_ids:
+        return 0, 0
+    row = session.execute(_GRANT_WISHES, {"ids": list(item_ids)}).one()
+    return int(row.reserved), int(row.sold)
+
+
+_COUNT_AGAIN = text("""
+    SELECT coalesce(sum(quantity) FILTER (WHERE inventory_state = 'reserved'), 0) AS reserved,
+           coalesce(sum(quantity) FILTER (WHERE inventory_state = 'sold'), 0) AS sold
+    FROM order_items WHERE tier_id = :tier_id
+""")
+
+
+def count_again(session: Session, tier_id: UUID) -> tuple[int, int]:
+    """Return what the rows say is reserved and sold."""
+    row = session.execute(_COUNT_AGAIN, {"tier_id": tier_id}).one()
+    return int(row.reserved), int(row.sold)
+
+
+_READ_LINE = text("""
+    SELECT item.id, item.order_id, item.sequence, item.quantity, orders.user_id, orders.request_id
+    FROM order_items AS item JOIN orders ON orders.id = item.order_id
+    WHERE item.id = ANY(:ids) AND item.inventory_state = 'queued' AND item.desired_state IS NULL
+      AND orders.stage IN ('queued', 'partly_held')
+    ORDER BY item.sequence
+""")
+
+
+def read_line(session: Session, item_ids: Sequence[UUID]) -> list[Row[Any]]:
+    """Return those of the items that still wait, now that their orders are locked."""
+    return list(session.execute(_READ_LINE, {"ids": list(item_ids)})) if item_ids else []
+
+
+_COUNT_PER_PERSON = text("""
+    SELECT orders.user_id, sum(item.quantity) AS taken
+    FROM orders JOIN order_items AS item ON item.order_id = orders.id
+    WHERE orders.user_id = ANY(:people) AND item.tier_id = :tier_id
+      AND item.inventory_state IN ('reserved', 'sold')
+    GROUP BY orders.user_id
+""")
+
+
+def count_per_person(session: Session, tier_id: UUID, people: Collection[UUID]) -> Mapping[UUID, int]:
+    """Return how many of the tier's tickets each of these people holds."""
+    if not people:
+        return {}
+    rows = session.execute(_COUNT_PER_PERSON, {"people": list(people), "tier_id": tier_id})
+    return {row.user_id: int(row.taken) for row in rows}
+
+
+_SET_STATE = text("""
+    WITH changed AS (
+        UPDATE order_items SET inventory_state = :state
+        WHERE id = ANY(:ids) AND inventory_state = 'queued' AND desired_state IS NULL
+        RETURNING quantity
+    )
+    SELECT coalesce(sum(quantity), 0) FROM changed
+""")
+
+
+def set_state(session: Session, item_ids: Sequence[UUID], state: InventoryState) -> int:
+    """Move waiting items to a state; return how many tickets that were."""
+    if not item_ids:
+        return 0
+    return int(session.execute(_SET_STATE, {"ids": list(item_ids), "state": state.value}).scalar_one())
+
+
+_FIND_SIBLINGS = text("""
+    SELECT item.order_id, item.inventory_state, tier.requires_approval
+    FROM order_items AS item JOIN ticket_tiers AS tier ON tier.id = item.tier_id
+    WHERE item.order_id = ANY(:order_ids) AND item.tier_id <> :tier_id
+""")
+
+
+def find_siblings(session: Session, tier_id: UUID, order_ids: Sequence[UUID]) -> Mapping[UUID, list[Row[Any]]]:
+    """Return what these orders want of other tiers, by order."""
+    siblings: dict[UUID, list[Row[Any]]] = defaultdict(list)
+    if order_ids:
+        for row in session.execute(_FIND_SIBLINGS, {"order_ids": list(order_ids), "tier_id": tier_id}):
+            siblings[row.order_id].append(row)
+    return siblings
+
+
+_HOLD = text("""
+    WITH wanted AS (
+        SELECT CAST(:stage AS text) AS stage, CAST(:now AS timestamptz) AS now,
+               CAST(:expires_at AS timestamptz) AS expires_at, CAST(:limit_at AS timestamptz) AS limit_at
+    ), moved AS (
+        UPDATE orders
+        SET stage = wanted.stage, status = :status,
+            held_at = CASE WHEN wanted.stage = 'partly_held' THEN orders.held_at ELSE wanted.now END,
+            -- The clock of a partly held order runs on.
+            hold_expires_at = CASE WHEN wanted.stage = 'partly_held'
+                                   THEN coalesce(orders.hold_expires_at, wanted.expires_at) ELSE wanted.expires_at END,
+            hold_limit_at = CASE WHEN wanted.stage = 'held' THEN wanted.limit_at ELSE orders.hold_limit_at END
+        FROM wanted
+        WHERE orders.id = ANY(:ids) AND orders.stage = ANY(:sources)
+        RETURNING orders.id, wanted.stage
+    )
+    INSERT INTO order_timeline (order_id, kind) SELECT id, stage FROM moved
+""")
+
+
+def hold(
+    session: Session,
+    order_ids: Sequence[UUID],
+    stage: OrderStage,
+    now: datetime,
+    *,
+    expires_at: datetime,
+    limit_at: datetime,
+) -> None:
+    """Move orders to a stage in which stock is kept for them, and start its clock."""
+    if order_ids:
+        # A partly held order of which another tier was served stays partly held.
+        sources = [source.value for source in (*sources_of(stage), stage)]
+        values = {"stage": stage.value, "status": status_of(stage).value, "sources": sources, "ids": list(order_ids)}
+        session.execute(_HOLD, {**values, "now": now, "expires_at": expires_at, "limit_at": limit_at})
+
+
+_REFUSE = text("""
+    WITH moved AS (
+        UPDATE orders
+        SET stage = 'closed', status = 'cancelled', reason = CAST(:reason AS text), cancelled_at = :now, hold_expires_at = NULL
+        WHERE id = ANY(:ids) AND stage = ANY(:sources)
+        RETURNING id
+    )
+    INSERT INTO order_timeline (order_id, kind, data)
+    SELECT id, 'cancelled', jsonb_build_object('reason', CAST(:reason AS text)) FROM moved
+""")
+
+
+def refuse(session: Session, order_ids: Sequence[UUID], reason: OrderReason, now: datetime) -> None:
+    """Close orders that got nothing, with the reason."""
+    sources = [source.value for source in sources_of(OrderStage.CLOSED)]
+    session.execute(_REFUSE, {"ids": list(order_ids), "reason": reason.value, "now": now, "sources": sources})
+
+
+_RELEASE_SIBLINGS = text("""
+    UPDATE order_items SET desired_state = 'released'
+    WHERE order_id = ANY(:order_ids) AND tier_id IS DISTINCT FROM :tier_id
+      AND inventory_state IN ('queued', 'reserved')
+    RETURNING tier_id
+""")
+
+
+def release_siblings(session: Session, tier_id: UUID | None, order_ids: Sequence[UUID]) -> set[UUID]:
+    """Ask the other tiers of ended orders to take their stock back; return which tiers those are."""
+    rows = session.execute(_RELEASE_SIBLINGS, {"order_ids": list(order_ids), "tier_id": tier_id})
+    return {row.tier_id for row in rows}
+
+
+_QUARANTINE = text("""
+    WITH moved AS (
+        UPDATE orders SET stage = 'quarantined'
+        WHERE id IN (SELECT order_id FROM order_items WHERE id = :item_id) AND stage IN ('queued', 'partly_held')
+        RETURNING id
+    ), told AS (
+        INSERT INTO order_timeline (order_id, kind) SELECT id, 'quarantined' FROM moved
+    )
+    UPDATE order_items SET inventory_state = 'quarantined', desired_state = NULL
+    WHERE id = :item_id AND inventory_state = 'queued'
+    RETURNING order_id
+""")
+
+
+def quarantine(session: Session, item_id: UUID) -> UUID | None:
+    """Set an order aside that makes its batch fail, so that the others are served; return the order's id."""
+    return session.execute(_QUARANTINE, {"item_id": item_id}).scalar()
+
+
+def _ids(only: Sequence[UUID] | None) -> list[UUID] | None:
+    return None if only is None else list(only)

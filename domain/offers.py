@@ -1,0 +1,119 @@
+"""The consumer's half of the waitlist: who could be offered freed stock, and making the offer.
+
+An offer is an ordinary order that holds stock, with a longer clock, made at the waiting entry's own place in the line.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from domain.messages import NotifyOffer, announce
+from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry, Waitlist
+from domain.rules.allocation import Claim, Kind
+from domain.rules.clocks import Clocks
+from domain.rules.pricing import Terms, add_up, price_line
+from domain.rules.states import InventoryState, OrderSource, OrderStage, OrderStatus, WaitlistStatus
+
+
+def find_waiting(
+    session: Session, event: Event, tier: TicketTier, now: datetime, *, limit: int, up_to: int | None
+) -> list[Claim]:
+    """Return, locked and in sequence, the entries that could take something of what is available now.
+
+    `up_to` is the last number of the line that this round looks at. When nothing can be sold any more, the entries
+    are told so and none is returned.
+    """
+    if ended := _why_no_offers(event, tier, now):
+        end_waiting(session, tier, reason=ended)
+        return []
+    if tier.available <= 0:
+        return []
+    query = (
+        select(Waitlist)
+        .where(Waitlist.tier_id == tier.id, Waitlist.status == WaitlistStatus.WAITING)
+        .order_by(Waitlist.sequence)
+        .limit(limit)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if event.skips_large_groups:
+        query = query.where(Waitlist.quantity <= tier.available)
+    if up_to is not None:
+        query = query.where(Waitlist.sequence < up_to)
+    return [
+        Claim(entry.sequence, Kind.ENTRY, entry.id, entry.user_id, entry.quantity) for entry in session.scalars(query)
+    ]
+
+
+def make(
+    session: Session, event: Event, tier: TicketTier, claims: Sequence[Claim], now: datetime, clocks: Clocks
+) -> None:
+    """Make the offers: an order that holds the stock at today's price, for each of these entries."""
+    terms = Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps)
+    expires_at = now + timedelta(seconds=event.offer_seconds or clocks.offer_seconds)
+    for claim in claims:
+        line = price_line(tier.price, claim.quantity, terms)
+        totals = add_up([line])
+        order = Order(
+            sequence=claim.sequence,
+            user_id=claim.person,
+            event_id=event.id,
+            status=OrderStatus.PENDING,
+            stage=OrderStage.OFFERED,
+            source=OrderSource.WAITLIST,
+            currency=event.currency,
+            subtotal=totals.subtotal,
+            fees=totals.fees,
+            absorbed_fees=totals.absorbed_fees,
+            tax=totals.tax,
+            total=totals.total,
+            held_at=now,
+            hold_expires_at=expires_at,
+        )
+        session.add(order)
+        session.flush()
+        item = OrderItem(
+            order_id=order.id,
+            tier_id=tier.id,
+            sequence=claim.sequence,
+            quantity=claim.quantity,
+            unit_price=line.unit_price,
+            subtotal=line.subtotal,
+            fees=line.fees,
+            absorbed_fees=line.absorbed_fees,
+            tax=line.tax,
+            inventory_state=InventoryState.RESERVED,
+        )
+        session.add_all([item, TimelineEntry(order_id=order.id, kind="offered", data={})])
+        tier.reserved += claim.quantity
+        entry = session.get_one(Waitlist, claim.id)
+        entry.status = WaitlistStatus.OFFERED
+        entry.offered_at, entry.notified_at = now, None
+        entry.offer_expires_at = expires_at
+        entry.responded_at, entry.response = None, None
+        entry.offered_order_id = order.id
+        announce(session, NotifyOffer(entry.id))
+
+
+def end_waiting(session: Session, tier: TicketTier, *, reason: str) -> None:
+    """End every waiting entry of the tier, and keep why nobody was offered."""
+    session.execute(
+        update(Waitlist)
+        .where(Waitlist.tier_id == tier.id, Waitlist.status == WaitlistStatus.WAITING)
+        .values(status=WaitlistStatus.EXPIRED, unoffered_reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _why_no_offers(event: Event, tier: TicketTier, now: datetime) -> str | None:
+    if not event.is_published:
+        return f"the event is {event.status}"
+    if event.ends_at <= now:
+        return "the event is over"
+    if not tier.is_active:
+        return "the tier is no longer sold"
+    if tier.sale_ends_at is not None and tier.sale_ends_at <= now:
+        return "the sale has ended"
+    return None

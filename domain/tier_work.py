@@ -1,0 +1,96 @@
+"""Which tiers have work, and who owns them: the questions that an allocator asks every second."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+_MASK = (1 << 63) - 1
+
+
+def lock_key(tier_id: UUID) -> int:
+    """Return the number of a tier's advisory lock: the random half of its UUIDv7."""
+    return tier_id.int & _MASK
+
+
+_CANDIDATES = text("""
+    SELECT tier.id FROM ticket_tiers AS tier JOIN events AS event ON event.id = tier.event_id
+    WHERE tier.id <> ALL(CAST(:except_for AS uuid[]))
+      AND (event.status = 'published'
+           OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id
+                      AND item.inventory_state = 'queued' AND item.desired_state IS NULL)
+           OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
+           OR tier.desired_quantity IS NOT NULL OR tier.recount_due)
+""")
+_TRY_LOCKS = text("""
+    SELECT tier_id FROM unnest(CAST(:tier_ids AS uuid[]), CAST(:keys AS bigint[])) AS wanted (tier_id, key)
+    WHERE pg_try_advisory_lock(key)
+""")
+
+
+def adopt(session: Session, *, except_for: Sequence[UUID]) -> list[UUID]:
+    """Take the locks of tiers that nobody owns, for as long as this database session lives."""
+    candidates = session.scalars(_CANDIDATES, {"except_for": list(except_for)}).all()
+    if not candidates:
+        return []
+    keys = [lock_key(tier_id) for tier_id in candidates]
+    return list(session.scalars(_TRY_LOCKS, {"tier_ids": list(candidates), "keys": keys}))
+
+
+_GIVE_UP = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+
+
+def give_up(session: Session, tier_ids: Sequence[UUID]) -> None:
+    """Let go of these tiers' locks."""
+    if tier_ids:
+        session.execute(_GIVE_UP, {"keys": [lock_key(tier_id) for tier_id in tier_ids]})
+
+
+_FIND = text("""
+    SELECT tier.id AS tier_id, line.head
+    FROM ticket_tiers AS tier
+    LEFT JOIN LATERAL (
+        SELECT min(item.sequence) AS head FROM order_items AS item
+        WHERE item.tier_id = tier.id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
+          AND NOT tier.is_paused
+    ) AS line ON true
+    WHERE tier.id = ANY(:tier_ids)
+      AND (line.head IS NOT NULL
+           OR tier.desired_quantity IS NOT NULL OR tier.recount_due
+           OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
+           OR NOT tier.is_paused AND EXISTS (
+                SELECT FROM waitlist AS entry WHERE entry.tier_id = tier.id AND entry.status = 'waiting'
+                AND entry.quantity <= tier.quantity - tier.reserved - tier.sold))
+""")
+
+
+def find(session: Session, tier_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Return those of the tiers that have work, with the first number in the line of each (None if nobody waits)."""
+    return session.execute(_FIND, {"tier_ids": list(tier_ids)}).all() if tier_ids else []
+
+
+_FIND_BATCH = text("""
+    SELECT id FROM order_items
+    WHERE tier_id = :tier_id AND (desired_state IS NOT NULL OR inventory_state = 'queued')
+    ORDER BY desired_state IS NULL, sequence LIMIT :batch
+""")
+
+
+def find_batch(session: Session, tier_id: UUID, batch: int) -> list[UUID]:
+    """Return the order items that the next round would look at."""
+    return list(session.scalars(_FIND_BATCH, {"tier_id": tier_id, "batch": batch * 2}))
+
+
+_FIND_UNSERVED = text("""
+    SELECT tier.id FROM ticket_tiers AS tier
+    WHERE EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id
+                  AND item.inventory_state = 'queued' AND item.desired_state IS NULL)
+       OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
+""")
+
+
+def find_unserved(session: Session) -> list[UUID]:
+    """Return every tier for which something waits."""
+    return list(session.scalars(_FIND_UNSERVED))

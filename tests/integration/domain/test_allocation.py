@@ -1,0 +1,295 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from domain import allocation
+from domain.messages import NotifyOffer, OpenPayment, ServeTier
+from domain.models import Order, OrderItem, TicketTier, TimelineEntry, Waitlist
+from domain.rules.clocks import Clocks
+from domain.rules.states import (
+    EventStatus,
+    InventoryState,
+    OrderReason,
+    OrderSource,
+    OrderStage,
+    OrderStatus,
+    WaitlistStatus,
+)
+from tests.factories.accounts import UserFactory
+from tests.factories.base import bound_to
+from tests.factories.catalog import EventFactory, TicketTierFactory
+from tests.factories.orders import OrderFactory
+from tests.factories.waitlist import WaitlistFactory
+
+NOW = datetime.now(UTC)
+CLOCKS = Clocks(
+    hold_seconds=300,
+    hold_limit_seconds=1200,
+    hold_extension_seconds=120,
+    partly_held_seconds=60,
+    approval_seconds=3600,
+    offer_seconds=1800,
+    expiring_limit_seconds=120,
+)
+
+
+@pytest.fixture(autouse=True)
+def _rows(session):
+    with bound_to(session):
+        yield
+
+
+def serve(session, tier, *, batch=100):
+    outcome = allocation.serve(session, tier.id, NOW, CLOCKS, batch=batch)
+    session.commit()
+    return outcome
+
+
+def stages(session, *orders):
+    session.expire_all()
+    return [order.stage for order in orders]
+
+
+def counters(session, tier):
+    session.refresh(tier)
+    return tier.reserved, tier.sold
+
+
+def test_serves_the_line_in_sequence_until_the_stock_ends(session, announced):
+    tier = TicketTierFactory(quantity=3)
+    late, early, middle = (OrderFactory(tier=tier, quantity=n, sequence=s) for n, s in ((1, 30), (2, 10), (2, 20)))
+
+    outcome = serve(session, tier)
+
+    assert (outcome.served, outcome.refused) == (2, 1)
+    assert stages(session, early, middle, late) == [OrderStage.HELD, OrderStage.CLOSED, OrderStage.HELD]
+    assert middle.status is OrderStatus.CANCELLED
+    assert middle.reason is OrderReason.SOLD_OUT
+    assert counters(session, tier) == (3, 0)
+    assert {m.order_id for m in announced if isinstance(m, OpenPayment)} == {early.id, late.id}
+
+
+def test_held_orders_get_the_clock_and_a_line_in_their_timeline(session):
+    order = OrderFactory()
+    serve(session, order.items[0].tier)
+    session.refresh(order)
+    assert order.hold_expires_at == order.hold_limit_at == NOW + timedelta(seconds=1200)
+    assert order.held_at == NOW
+    assert "held" in session.scalars(select(TimelineEntry.kind).where(TimelineEntry.order_id == order.id)).all()
+
+
+def test_serving_again_changes_nothing(session):
+    order = OrderFactory()
+    tier = order.items[0].tier
+    serve(session, tier)
+    session.refresh(order)
+    version = order.version
+    outcome = serve(session, tier)
+    session.refresh(order)
+    assert (outcome.decided, outcome.more) == (0, False)
+    assert order.version == version
+    assert counters(session, tier) == (1, 0)
+
+
+def test_batches_carry_on_where_the_last_one_ended(session):
+    tier = TicketTierFactory(quantity=5)
+    orders = [OrderFactory(tier=tier) for _ in range(7)]
+    assert serve(session, tier, batch=3).more
+    assert serve(session, tier, batch=3).more
+    assert not serve(session, tier, batch=3).more
+    assert stages(session, *orders) == [OrderStage.HELD] * 5 + [OrderStage.CLOSED] * 2
+
+
+def test_a_person_gets_no_more_than_the_tier_allows(session):
+    tier = TicketTierFactory(quantity=10, max_per_person=3)
+    buyer = UserFactory()
+    orders = [OrderFactory(tier=tier, user=buyer, quantity=n) for n in (2, 2, 1)]
+    serve(session, tier)
+    assert stages(session, *orders) == [OrderStage.HELD, OrderStage.CLOSED, OrderStage.HELD]
+    assert orders[1].reason is OrderReason.LIMIT_EXCEEDED
+    another = OrderFactory(tier=tier, user=buyer)
+    serve(session, tier)
+    assert stages(session, another) == [OrderStage.CLOSED]
+
+
+def test_paused_tiers_serve_nobody_but_take_stock_back(session):
+    tier = TicketTierFactory(quantity=2, is_paused=True)
+    held = OrderFactory(tier=tier, stage=OrderStage.HELD)
+    waiting = OrderFactory(tier=tier)
+    held.items[0].desired_state = InventoryState.RELEASED
+    serve(session, tier)
+    assert counters(session, tier) == (0, 0)
+    assert stages(session, waiting) == [OrderStage.QUEUED]
+
+
+def test_cancelled_events_refuse_everybody(session):
+    event = EventFactory(status=EventStatus.CANCELLED)
+    order = OrderFactory(tier=TicketTierFactory(event=event))
+    serve(session, order.items[0].tier)
+    assert stages(session, order) == [OrderStage.CLOSED]
+    assert order.reason is OrderReason.EVENT_CANCELLED
+
+
+def test_tiers_that_require_approval_hold_the_order_for_the_promoter(session, announced):
+    order = OrderFactory(tier=TicketTierFactory(requires_approval=True))
+    serve(session, order.items[0].tier)
+    session.refresh(order)
+    assert order.stage is OrderStage.AWAITING_APPROVAL
+    assert order.hold_expires_at == NOW + timedelta(seconds=3600)
+    assert not [message for message in announced if isinstance(message, OpenPayment)]
+
+
+class TestSeveralTiers:
+    def test_an_order_is_held_once_all_its_tiers_served_it(self, session, announced):
+        event = EventFactory(capacity=100)
+        first, second = TicketTierFactory(event=event), TicketTierFactory(event=event)
+        order = OrderFactory(contents={first: 1, second: 2})
+        serve(session, first)
+        assert stages(session, order) == [OrderStage.PARTLY_HELD]
+        serve(session, second)
+        assert stages(session, order) == [OrderStage.HELD]
+        assert [m.order_id for m in announced if isinstance(m, OpenPayment)] == [order.id]
+
+    def test_a_refusal_by_one_tier_gives_the_others_back(self, session, announced):
+        event = EventFactory(capacity=100)
+        plenty, scarce = TicketTierFactory(event=event), TicketTierFactory(event=event, quantity=1)
+        order = OrderFactory(contents={plenty: 1, scarce: 2})
+        serve(session, plenty)
+        serve(session, scarce)
+        assert stages(session, order) == [OrderStage.CLOSED]
+        assert ServeTier(plenty.id) in announced
+        serve(session, plenty)
+        assert counters(session, plenty) == (0, 0)
+        assert counters(session, scarce) == (0, 0)
+        states = set(session.scalars(select(OrderItem.inventory_state).where(OrderItem.order_id == order.id)))
+        assert states == {InventoryState.RELEASED, InventoryState.REFUSED}
+
+    def test_an_item_that_still_waits_is_passed_over_after_the_refusal(self, session):
+        event = EventFactory(capacity=100)
+        plenty, scarce = TicketTierFactory(event=event), TicketTierFactory(event=event, quantity=0)
+        order = OrderFactory(contents={plenty: 1, scarce: 1})
+        serve(session, scarce)
+        serve(session, plenty)
+        assert stages(session, order) == [OrderStage.CLOSED]
+        assert counters(session, plenty) == (0, 0)
+
+
+class TestWishes:
+    @pytest.mark.parametrize(
+        ("state", "wish", "before", "after"),
+        [
+            (InventoryState.RESERVED, InventoryState.SOLD, (2, 0), (0, 2)),
+            (InventoryState.RESERVED, InventoryState.RELEASED, (2, 0), (0, 0)),
+            (InventoryState.SOLD, InventoryState.RELEASED, (0, 2), (0, 0)),
+            (InventoryState.SOLD, InventoryState.SOLD, (0, 2), (0, 2)),
+        ],
+    )
+    def test_counters_change_with_the_state(self, session, state, wish, before, after):
+        sold = state is InventoryState.SOLD
+        order = OrderFactory(quantity=2, stage=OrderStage.COMPLETE if sold else OrderStage.HELD)
+        tier = order.items[0].tier
+        order.items[0].desired_state = wish
+        session.flush()
+        assert counters(session, tier) == before
+        serve(session, tier)
+        assert counters(session, tier) == after
+        serve(session, tier)
+        assert counters(session, tier) == after
+        session.refresh(order.items[0])
+        assert (order.items[0].inventory_state, order.items[0].desired_state) == (wish, None)
+
+    def test_freed_stock_is_served_in_the_same_round(self, session):
+        tier = TicketTierFactory(quantity=1)
+        held = OrderFactory(tier=tier, stage=OrderStage.HELD)
+        waiting = OrderFactory(tier=tier)
+        held.items[0].desired_state = InventoryState.RELEASED
+        serve(session, tier)
+        assert stages(session, waiting) == [OrderStage.HELD]
+
+    def test_a_larger_quantity_is_taken_over(self, session):
+        tier = TicketTierFactory(quantity=1, desired_quantity=4)
+        order = OrderFactory(tier=tier, quantity=3)
+        serve(session, tier)
+        session.refresh(tier)
+        assert (tier.quantity, tier.desired_quantity, tier.quantity_refusal) == (4, None, None)
+        assert stages(session, order) == [OrderStage.HELD]
+
+    def test_a_quantity_below_what_is_taken_is_refused_with_the_reason(self, session):
+        tier = TicketTierFactory(quantity=5)
+        OrderFactory(tier=tier, quantity=3, stage=OrderStage.COMPLETE)
+        tier.desired_quantity = 2
+        serve(session, tier)
+        session.refresh(tier)
+        assert (tier.quantity, tier.desired_quantity) == (5, None)
+        assert "3 tickets are sold or reserved" in tier.quantity_refusal
+
+    def test_a_recount_heals_the_counters(self, session):
+        tier = TicketTierFactory(quantity=10)
+        OrderFactory(tier=tier, quantity=3, stage=OrderStage.COMPLETE)
+        OrderFactory(tier=tier, quantity=2, stage=OrderStage.HELD)
+        tier.sold, tier.reserved, tier.recount_due = 7, 1, True
+        serve(session, tier)
+        assert counters(session, tier) == (2, 3)
+
+
+class TestWaitlist:
+    def test_freed_stock_goes_to_the_lowest_number_be_it_an_entry_or_an_order(self, session, announced):
+        tier = TicketTierFactory(quantity=2)
+        held = [OrderFactory(tier=tier, stage=OrderStage.HELD) for _ in range(2)]
+        entry = WaitlistFactory(tier=tier, event=tier.event)
+        order = OrderFactory(tier=tier)
+        another = OrderFactory(tier=tier)
+        for old in held:
+            old.items[0].desired_state = InventoryState.RELEASED
+        serve(session, tier)
+        session.refresh(entry)
+        assert entry.status is WaitlistStatus.OFFERED
+        assert stages(session, order, another) == [OrderStage.HELD, OrderStage.CLOSED]
+        assert NotifyOffer(entry.id) in announced
+
+    def test_an_offer_is_an_order_that_holds_the_stock_at_the_entrys_number(self, session):
+        tier = TicketTierFactory(quantity=2)
+        entry = WaitlistFactory(tier=tier, event=tier.event, quantity=2)
+        serve(session, tier)
+        session.refresh(entry)
+        offer = session.get(Order, entry.offered_order_id)
+        assert (offer.stage, offer.source, offer.sequence) == (OrderStage.OFFERED, OrderSource.WAITLIST, entry.sequence)
+        assert offer.hold_expires_at == entry.offer_expires_at == NOW + timedelta(seconds=1800)
+        assert offer.total == offer.subtotal + offer.fees + offer.tax
+        assert counters(session, tier) == (2, 0)
+
+    def test_a_group_that_does_not_fit_is_passed_over_where_the_event_allows_it(self, session):
+        tier = TicketTierFactory(quantity=1)
+        group = WaitlistFactory(tier=tier, event=tier.event, quantity=2)
+        single = WaitlistFactory(tier=tier, event=tier.event, quantity=1)
+        serve(session, tier)
+        session.expire_all()
+        assert (group.status, single.status) == (WaitlistStatus.WAITING, WaitlistStatus.OFFERED)
+
+    def test_a_group_that_does_not_fit_holds_the_line_where_the_event_says_so(self, session):
+        tier = TicketTierFactory(quantity=1, event=EventFactory(skips_large_groups=False))
+        group = WaitlistFactory(tier=tier, event=tier.event, quantity=2)
+        order = OrderFactory(tier=tier)
+        serve(session, tier)
+        session.expire_all()
+        assert group.status is WaitlistStatus.WAITING
+        assert stages(session, order) == [OrderStage.CLOSED]
+
+    def test_nobody_is_offered_after_the_sale_has_ended_and_the_reason_is_kept(self, session):
+        tier = TicketTierFactory(quantity=1, sale_ends_at=NOW - timedelta(hours=1), sale_starts_at=None)
+        entry = WaitlistFactory(tier=tier, event=tier.event)
+        serve(session, tier)
+        session.refresh(entry)
+        assert (entry.status, entry.unoffered_reason) == (WaitlistStatus.EXPIRED, "the sale has ended")
+
+
+def test_quarantine_sets_one_order_aside_and_the_line_goes_on(session):
+    tier = TicketTierFactory(quantity=2)
+    poison, healthy = OrderFactory(tier=tier), OrderFactory(tier=tier)
+    assert allocation.quarantine(session, poison.items[0].id) == poison.id
+    serve(session, tier)
+    assert stages(session, poison, healthy) == [OrderStage.QUARANTINED, OrderStage.HELD]
+    assert session.scalar(select(func.count()).select_from(OrderItem).where(OrderItem.tier_id == tier.id)) == 2
+    assert session.get(TicketTier, tier.id).reserved == 1
+    assert session.scalar(select(func.count()).select_from(Waitlist)) == 0

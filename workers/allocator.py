@@ -1,0 +1,87 @@
+"""The allocator's process: a Celery worker that consumes the queues of the tiers it owns, and no others.
+
+Started as `celery -A workers.allocator worker --pool solo`; several may run, and share the tiers.
+"""
+
+from functools import cache
+from typing import Any
+
+import structlog
+from celery import bootsteps, signals
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session, sessionmaker
+
+from adapters.database import dispatch_after_commit, open_fence_engine
+from domain.messages import tier_queue
+from workers.app import app, clock, clocks, dispatcher, settings
+from workers.fence import Pace, TierOwner
+
+log = structlog.get_logger()
+
+SYNC_SECONDS = 0.5
+STOP_SECONDS = 5.0
+
+# An allocator has no other tasks: it must not import what it never runs.
+app.conf.include = ["workers.allocation"]
+app.conf.worker_send_task_events = False
+
+
+@cache
+def owner() -> TierOwner:
+    """Return this process's owner of tiers."""
+    engine = open_fence_engine(
+        str(settings().database_url),
+        silence_seconds=settings().fence_silence_seconds,
+        application_name="allocator",
+    )
+    pace = Pace(settings().allocation_batch, settings().allocation_slice_seconds)
+    return TierOwner(engine, _open_sessions, clock, clocks(), pace)
+
+
+def _open_sessions(connection: Connection) -> sessionmaker[Session]:
+    sessions = sessionmaker(connection, expire_on_commit=False)
+    dispatch_after_commit(sessions, dispatcher())
+    return sessions
+
+
+class ConsumeOwnedTiers(bootsteps.StartStopStep):
+    """Keeps the consumed queues equal to the owned tiers (docs.celeryq.dev/en/stable/userguide/extending.html)."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: Any) -> None:
+        """Let the queues follow the locks from now on; also after each reconnection to the broker."""
+        self._consumed: frozenset[str] = frozenset()
+        self._timer = consumer.timer.call_repeatedly(SYNC_SECONDS, self._follow, (consumer,))
+
+    def stop(self, _consumer: Any) -> None:
+        """Stop following."""
+        self._timer.cancel()
+
+    def _follow(self, consumer: Any) -> None:
+        wanted = frozenset(tier_queue(tier_id) for tier_id in owner().owned)
+        for queue in wanted - self._consumed:
+            consumer.add_task_queue(queue)
+        for queue in self._consumed - wanted:
+            consumer.cancel_task_queue(queue)
+        self._consumed = wanted
+
+
+app.steps["consumer"].add(ConsumeOwnedTiers)
+
+
+@signals.worker_init.connect
+def _consume_no_other_queue(**_: Any) -> None:
+    # `queues.select([])` would mean all of them; this is how Celery itself stores a selection.
+    app.amqp.queues._consume_from = {}  # noqa: SLF001
+
+
+@signals.worker_ready.connect
+def _start_owning(**_: Any) -> None:
+    if not owner().is_alive():
+        owner().start()
+
+
+@signals.worker_shutting_down.connect
+def _stop_owning(**_: Any) -> None:
+    owner().stop(STOP_SECONDS)

@@ -1,0 +1,211 @@
+"""Tier ownership: one thread, one connection, one advisory lock per tier; only here are tiers served.
+
+The server ends the session when it falls silent, so an allocator that was stopped, cut off or stuck has lost its
+tiers before another can own them, and cannot write when it wakes. Celery's messages only ring; the thread also looks
+for waiting rows by itself every second, so that a sale goes on without a broker.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+from domain import allocation, tier_work
+from domain.allocation import Outcome
+from domain.ports import Clock
+from domain.rules.clocks import Clocks
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 1.0
+RECONNECT_SECONDS = 0.5
+STUCK_SECONDS = 10.0
+"""An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
+SHUNNED_SECONDS = 30.0
+"""And does not take it again for so long, so that somebody healthier can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much one round takes on, and for how many seconds a tier is served before the next tier's turn."""
+
+    batch: int
+    slice_seconds: float
+
+
+class TierOwner(threading.Thread):
+    """Owns tiers and serves them until it is told to stop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        open_sessions: Callable[[Connection], sessionmaker[Session]],
+        clock: Clock,
+        clocks: Clocks,
+        pace: Pace,
+    ) -> None:
+        super().__init__(name="tier-owner", daemon=True)
+        self._engine = engine
+        self._open_sessions = open_sessions
+        self._clock = clock
+        self._clocks = clocks
+        self._pace = pace
+        self._bell = threading.Condition()
+        self._rung: set[UUID] = set()
+        self._stopping = False
+        self._owned: frozenset[UUID] = frozenset()
+        self._heads: dict[UUID, tuple[int, float]] = {}
+        self._shunned: dict[UUID, float] = {}
+
+    @property
+    def owned(self) -> frozenset[UUID]:
+        """The tiers whose locks this process holds now."""
+        return self._owned
+
+    def ring(self, tier_id: UUID) -> None:
+        """Say that something waits for a tier; one that is not owned here is somebody else's business."""
+        with self._bell:
+            if tier_id in self._owned:
+                self._rung.add(tier_id)
+                self._bell.notify()
+
+    def stop(self, timeout: float) -> None:
+        """Finish the current round, give every tier up, and end."""
+        with self._bell:
+            self._stopping = True
+            self._bell.notify()
+        self.join(timeout)
+
+    def run(self) -> None:
+        """Own and serve; after any trouble with the connection start again from nothing."""
+        while not self._stopping:
+            try:
+                with self._engine.connect() as connection:
+                    self._own(connection)
+            except DBAPIError as error:
+                log.warning("fence.lost", tiers=len(self._owned), error=str(error.orig))
+            finally:
+                self._owned = frozenset()
+                self._heads.clear()
+            with self._bell:
+                self._bell.wait_for(lambda: self._stopping, RECONNECT_SECONDS)
+
+    def _own(self, connection: Connection) -> None:
+        sessions = self._open_sessions(connection)
+        due: deque[UUID] = deque()
+        next_look = 0.0
+        while not self._stopping:
+            if time.monotonic() >= next_look:
+                due.extend(tier_id for tier_id in self._look(sessions) if tier_id not in due)
+                next_look = time.monotonic() + LOOK_SECONDS
+            due.extend(tier_id for tier_id in self._take_rung() if tier_id not in due)
+            if due:
+                tier_id = due.popleft()
+                if tier_id in self._owned and self._serve_slice(sessions, tier_id):
+                    due.append(tier_id)
+            else:
+                self._wait_for_bell(next_look - time.monotonic())
+
+    def _take_rung(self) -> set[UUID]:
+        with self._bell:
+            rung, self._rung = self._rung, set()
+        return rung
+
+    def _wait_for_bell(self, seconds: float) -> None:
+        with self._bell:
+            self._bell.wait_for(lambda: self._rung or self._stopping, max(seconds, 0))
+
+    def _look(self, sessions: sessionmaker[Session]) -> Sequence[UUID]:
+        """Adopt tiers that nobody owns, and return those with work; this also keeps the session from falling silent."""
+        now = time.monotonic()
+        shunned = [tier_id for tier_id, until in self._shunned.items() if until > now]
+        with sessions.begin() as session:
+            adopted = tier_work.adopt(session, except_for=[*self._owned, *shunned])
+            if adopted:
+                log.info("fence.adopted", tiers=[str(tier_id) for tier_id in adopted])
+            self._owned |= frozenset(adopted)
+            work = tier_work.find(session, list(self._owned))
+            stuck = self._find_stuck({tier.tier_id: tier.head for tier in work if tier.head is not None}, now)
+            tier_work.give_up(session, stuck)
+        for tier_id in stuck:
+            log.error("fence.stuck", tier_id=str(tier_id))
+            self._shunned[tier_id] = now + SHUNNED_SECONDS
+        self._owned -= frozenset(stuck)
+        return [tier.tier_id for tier in work if tier.tier_id not in stuck]
+
+    def _find_stuck(self, heads: dict[UUID, int], now: float) -> list[UUID]:
+        self._heads = {
+            tier_id: (head, self._heads[tier_id][1] if self._heads.get(tier_id, (None, 0.0))[0] == head else now)
+            for tier_id, head in heads.items()
+        }
+        return [tier_id for tier_id, (_, since) in self._heads.items() if now - since > STUCK_SECONDS]
+
+    def _serve_slice(self, sessions: sessionmaker[Session], tier_id: UUID) -> bool:
+        """Serve a tier until nothing waits or its slice ends; tell whether it has work left."""
+        ends = time.monotonic() + self._pace.slice_seconds
+        while True:
+            started = time.monotonic()
+            outcome = self._serve_batch(sessions, tier_id)
+            if outcome.decided or outcome.granted or outcome.offered:
+                self._report(tier_id, outcome, time.monotonic() - started)
+            if not outcome.more:
+                return False
+            if time.monotonic() >= ends:
+                return True
+
+    def _serve_batch(self, sessions: sessionmaker[Session], tier_id: UUID) -> Outcome:
+        try:
+            with sessions.begin() as session:
+                return allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=self._pace.batch)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            self._narrow_down(sessions, tier_id, error)
+        except Exception as error:  # noqa: BLE001 whatever one order provokes, the others must be served
+            self._narrow_down(sessions, tier_id, error)
+        return Outcome(more=True)
+
+    def _narrow_down(self, sessions: sessionmaker[Session], tier_id: UUID, error: Exception) -> None:
+        """Halve a failing batch until the orders that make it fail stand alone, and set those aside."""
+        log.error("allocation.failed", tier_id=str(tier_id), error=str(error))
+        with sessions() as session:
+            suspects = tier_work.find_batch(session, tier_id, self._pace.batch)
+        halves = [suspects]
+        while halves:
+            part = halves.pop()
+            try:
+                with sessions.begin() as session:
+                    allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=len(part) + 1, only=part)
+            except Exception as part_error:
+                if isinstance(part_error, DBAPIError) and part_error.connection_invalidated:
+                    raise
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    # The earlier half is popped first: sequence is kept.
+                    halves.extend([part[middle:], part[:middle]])
+                elif part:
+                    self._quarantine(sessions, tier_id, part[0], part_error)
+
+    def _quarantine(self, sessions: sessionmaker[Session], tier_id: UUID, item_id: UUID, error: Exception) -> None:
+        with sessions.begin() as session:
+            order_id = allocation.quarantine(session, item_id)
+        log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=str(error))
+
+    def _report(self, tier_id: UUID, outcome: Outcome, seconds: float) -> None:
+        log.info(
+            "allocation.served",
+            tier_id=str(tier_id),
+            served=outcome.served,
+            refused=outcome.refused,
+            offered=outcome.offered,
+            granted=outcome.granted,
+            milliseconds=round(seconds * 1000, 1),
+            request_ids=outcome.request_ids,
+        )
