@@ -1,15 +1,15 @@
 """The engine and its sessions: how a process talks to PostgreSQL, and how announcements leave after a commit."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain.messages import Message, take_announcements
+from domain.messages import Announcements, take_announcements
 
-Dispatch = Callable[[Iterable[Message]], None]
+Dispatch = Callable[[Announcements], None]
 
 
 @dataclass(frozen=True, slots=True)

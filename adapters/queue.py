@@ -7,18 +7,19 @@ published stays for the next try, bounded; the rows behind the messages do not d
 import atexit
 import os
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from celery import Celery
 
 from adapters.logs import current_request_id
-from domain.messages import Message
+from domain.messages import Announcements, Message
 
 log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.02
+"""Between two batches the thread rests, so that one ring says for a tier what many would say."""
 BACKLOG = 10_000
 """More distinct messages than this are forgotten: the sweep rings for their rows."""
 
@@ -40,18 +41,18 @@ class Dispatcher:
         atexit.register(self.close)
 
     def _reset(self) -> None:
-        self._pending: dict[Message, str | None] = {}
+        self._pending: Announcements = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def __call__(self, messages: Iterable[Message]) -> None:
+    def __call__(self, messages: Announcements) -> None:
         """Take messages over; returns at once, whatever the broker does."""
-        request_id = current_request_id()
+        current = current_request_id()
         with self._changed:
-            for message in messages:
+            for message, request_id in messages.items():
                 if len(self._pending) < BACKLOG:
-                    self._pending.setdefault(message, request_id)
+                    self._pending.setdefault(message, request_id or current)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
                 self._thread.start()
@@ -77,8 +78,10 @@ class Dispatcher:
                 if self._closing:
                     return
                 self._keep(batch)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, GATHER_SECONDS)
 
-    def _publish(self, batch: dict[Message, str | None]) -> bool:
+    def _publish(self, batch: Announcements) -> bool:
         """Publish the batch, taking out what went; tell whether all of it did."""
         try:
             with self._app.producer_or_acquire() as producer:
@@ -91,7 +94,7 @@ class Dispatcher:
             return False
         return True
 
-    def _keep(self, batch: dict[Message, str | None]) -> None:
+    def _keep(self, batch: Announcements) -> None:
         with self._changed:
             self._pending = {**batch, **self._pending}
             self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)

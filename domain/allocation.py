@@ -44,17 +44,27 @@ class Outcome:
 
 
 def serve(
-    session: Session, tier_id: UUID, now: datetime, clocks: Clocks, *, batch: int, only: Sequence[UUID] | None = None
+    session: Session,
+    tier_id: UUID,
+    now: datetime,
+    clocks: Clocks,
+    *,
+    batch: int,
+    service_rate: float | None = None,
+    only: Sequence[UUID] | None = None,
 ) -> Outcome:
     """Serve one batch of a tier inside the session's transaction; the caller commits.
 
-    With `only`, no other order items are looked at: this is how a failing batch is narrowed down.
+    `service_rate` is what the caller has measured, in orders per second, for the buyers' ETA. With `only`, no other
+    order items are looked at: this is how a failing batch is narrowed down.
     """
     wishes = records.find_wishes(session, tier_id, batch, only)
     line = records.find_line(session, tier_id, batch, only)
     # Orders by id, then event and tier: the order in which everybody locks.
     records.lock_orders(session, [row.order_id for row in (*wishes, *line)])
     event, tier = _lock_tier(session, tier_id)
+    if service_rate is not None:
+        tier.service_rate = service_rate
     a_round = _Round(session, event, tier, now, clocks)
     a_round.grant([row.id for row in wishes])
     a_round.apply_desired_quantity()
@@ -177,10 +187,10 @@ class _Round:
         for item in items:
             stage = self._stage_of(siblings.get(item.order_id, ()))
             by_stage.setdefault(stage, []).append(item.order_id)
+            if stage is OrderStage.HELD:
+                announce(self.session, OpenPayment(item.order_id), item.request_id)
         for stage, order_ids in by_stage.items():
             records.hold(self.session, order_ids, stage, self.now, **self._clock_of(stage))
-        for order_id in by_stage.get(OrderStage.HELD, ()):
-            announce(self.session, OpenPayment(order_id))
         self.outcome.served = len(items)
 
     def _stage_of(self, others: Rows) -> OrderStage:

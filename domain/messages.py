@@ -4,7 +4,7 @@ Any message may be lost, doubled, late or out of order: a task re-reads the row 
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -146,16 +146,22 @@ def tier_queue(tier_id: UUID) -> str:
     return f"{TIER_QUEUE_PREFIX}{tier_id}"
 
 
+Announcements = dict[Message, str | None]
+"""Messages in the order of their announcement, each with the request id that its logs should carry."""
+
 _PENDING = "announcements"
 
 
-def announce(session: Session, message: Message) -> None:
-    """Send the message when, and only when, the session's transaction has been committed."""
-    pending: dict[Message, None] = session.info.setdefault(_PENDING, {})
-    pending[message] = None
+def announce(session: Session, message: Message, request_id: str | None = None) -> None:
+    """Send the message when, and only when, the session's transaction has been committed.
+
+    `request_id` is that of the request which made the order; without it the message carries that of whoever sends it.
+    """
+    pending: Announcements = session.info.setdefault(_PENDING, {})
+    pending[message] = request_id or pending.get(message)
 
 
-def take_announcements(session: Session) -> list[Message]:
+def take_announcements(session: Session) -> Announcements:
     """Hand over, once each, the messages that were announced since the last commit or rollback."""
-    pending: dict[Message, Any] = session.info.pop(_PENDING, {})
-    return list(pending)
+    pending: Announcements = session.info.pop(_PENDING, {})
+    return pending

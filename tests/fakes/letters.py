@@ -1,0 +1,57 @@
+"""A sample of every letter, as the domain would write it; for tests that need real letters."""
+
+from uuid import UUID
+
+from domain.ports import Attachment, Letter
+
+REFERENCE = UUID("01980000-0000-7000-8000-000000000001")
+EVENT = {
+    "title": "Nordic Noise <Open Air> & Friends",
+    "starts_at": "2026-07-04T17:30:00+00:00",
+    "timezone": "Europe/Copenhagen",
+    "venue": "Harbour Stage",
+    "location": "Refshalevej 167, Copenhagen",
+}
+AMOUNTS = {"currency": "EUR", "subtotal": 9000, "fees": 325, "tax": 466, "total": 9791, "refunded": 4500}
+ORDER = {"order_number": "TV-7KQ2M9", "event": EVENT, "order_link": "https://tickets.example/orders/7KQ2M9"}
+TICKETS = [
+    {"code": "fWb1oQ6CwzXn2mKd8RtYpA", "tier": "Standing", "attendee_name": "Ada Lovelace", "cid": "ticket-1"},
+    {"code": "Zk3vU9sLqTe7HxBcN0gJiw", "tier": "Standing", "attendee_name": None, "cid": "ticket-2"},
+]
+CONTEXTS = {
+    "verify_email": {"first_name": "Ada", "link": "https://tickets.example/verify?token=secret-1"},
+    "password_reset": {
+        "first_name": "Ada",
+        "link": "https://tickets.example/reset?token=secret-2",
+        "expires_minutes": 30,
+    },
+    "order_held": ORDER | {"amounts": AMOUNTS, "expires_at": "2026-06-01T10:05:00+00:00"},
+    "order_confirmed": ORDER | {"amounts": AMOUNTS, "tickets": TICKETS},
+    "order_cancelled": ORDER | {"reason": "hold_expired"},
+    "order_refunded": ORDER | {"amounts": AMOUNTS},
+    "late_payment_refunded": ORDER | {"amounts": AMOUNTS},
+    "waitlist_offer": {
+        "event": EVENT,
+        "tier": "Standing",
+        "quantity": 2,
+        "expires_at": "2026-06-01T10:30:00+00:00",
+        "accept_link": "https://tickets.example/offers/1/accept?token=secret-3",
+        "decline_link": "https://tickets.example/offers/1/decline?token=secret-3",
+    },
+    "event_cancelled": ORDER | {"amounts": AMOUNTS},
+}
+
+
+def letter(template="order_confirmed", *, recipient="ada@example.com", attachments=(), reference=REFERENCE, **changes):
+    return Letter(
+        reference=reference,
+        template=template,
+        recipient=recipient,
+        recipient_name="Ada Lovelace",
+        context=CONTEXTS[template] | changes,
+        attachments=attachments,
+    )
+
+
+def picture(content, cid="ticket-1"):
+    return Attachment(filename=f"{cid}.png", media_type="image/png", content=content, content_id=cid)

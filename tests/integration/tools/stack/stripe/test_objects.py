@@ -1,0 +1,42 @@
+import json
+
+import stripe
+
+from tests.fixtures.stripe_standin import ask, paid
+
+
+class TestObjects:
+    def documented(self, kind):
+        return {name for name in kind.__annotations__ if not name.isupper() and name != "deleted"}
+
+    def test_intents_charges_refunds_and_movements_have_every_documented_field(self, api):
+        made = paid(api, expand=["latest_charge.balance_transaction", "payment_method"])
+        refund = api.refunds.create({"payment_intent": made.id})
+        charge = made.latest_charge
+        for body in (made, charge, charge.balance_transaction, refund):
+            # These come only with what the stand-in does not do, or where they say something.
+            optional = {"refunds", "failure_balance_transaction", "failure_reason", "instructions_email", "next_action"}
+            missing = self.documented(type(body)) - set(body.to_dict())
+            assert missing <= (optional if type(body) in {stripe.Charge, stripe.Refund} else set())
+
+    def test_a_card_has_every_documented_field(self, api):
+        method = api.payment_methods.retrieve("pm_card_visa")
+        assert self.documented(stripe.PaymentMethod.Card) <= set(method.card.to_dict())
+        assert self.documented(stripe.PaymentMethod.BillingDetails) <= set(method.billing_details.to_dict())
+        charge = api.charges.retrieve(paid(api).latest_charge)
+        card = charge.payment_method_details.card.to_dict()
+        assert self.documented(stripe.Charge.PaymentMethodDetails.Card) <= set(card)
+        assert self.documented(stripe.Charge.Outcome) <= set(charge.outcome.to_dict())
+
+    def test_events_have_every_documented_field(self, api):
+        paid(api)
+        event = api.events.list().data[0].to_dict()
+        assert self.documented(stripe.Event) - set(event) == {"account", "context"}
+        assert event["livemode"] is False
+
+    def test_our_own_notes_are_never_shown(self, api, standin):
+        paid(api)
+        for path in ("payment_intents", "charges", "events", "payment_methods"):
+            _, body = ask(standin, "GET", f"/v1/{path}")
+            assert body["data"]
+            assert '"_' not in json.dumps(body)
