@@ -168,7 +168,7 @@ class TicketTier(Identified, Timestamped, Base):
     __table_args__ = (
         CheckConstraint("length(name) BETWEEN 1 AND 100", name="name_length"),
         CheckConstraint("price >= 0", name="price"),
-        CheckConstraint("quantity >= 0", name="quantity"),
+        # Together they also keep the quantity from being negative.
         CheckConstraint("sold >= 0 AND reserved >= 0", name="counters"),
         CheckConstraint("sold + reserved <= quantity", name="never_oversold"),
         CheckConstraint("desired_quantity >= 0", name="desired_quantity"),

@@ -1,0 +1,32 @@
+"""What every test has: real servers on demand, and a network that ends at the loopback."""
+
+import ipaddress
+import socket
+
+import pytest
+
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.web", "tests.fixtures.stack"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_only():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+        yield
+
+
+def _guarded(connect):
+    def guarded(self, address):
+        if self.family != socket.AF_UNIX and not _is_loopback(address[0]):
+            raise PermissionError(f"Tests connect to the loopback only, not to {address[0]}.")
+        return connect(self, address)
+
+    return guarded
+
+
+def _is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,37 @@
+"""Rows for tests, one factory per model; each makes what its row needs, and nothing that contradicts it.
+
+`UserFactory(session=session, …)` writes into that session, and so do all within `with bound_to(session):`.
+"""
+
+from tests.factories.accounts import PASSWORD, AccountTokenFactory, PromoterFactory, RefreshTokenFactory, UserFactory
+from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory
+from tests.factories.base import bound_to
+from tests.factories.catalog import EventFactory, TicketTierFactory
+from tests.factories.money import LedgerEntryFactory, PaymentTransactionFactory, WebhookEventFactory
+from tests.factories.notifications import EmailNotificationFactory
+from tests.factories.orders import IdempotencyKeyFactory, OrderFactory, TimelineEntryFactory
+from tests.factories.tickets import CheckInScanFactory, TicketFactory
+from tests.factories.waitlist import WaitlistFactory
+
+__all__ = [
+    "PASSWORD",
+    "AccountTokenFactory",
+    "AuditLogFactory",
+    "AuditPersonalValueFactory",
+    "CheckInScanFactory",
+    "EmailNotificationFactory",
+    "EventFactory",
+    "IdempotencyKeyFactory",
+    "LedgerEntryFactory",
+    "OrderFactory",
+    "PaymentTransactionFactory",
+    "PromoterFactory",
+    "RefreshTokenFactory",
+    "TicketFactory",
+    "TicketTierFactory",
+    "TimelineEntryFactory",
+    "UserFactory",
+    "WaitlistFactory",
+    "WebhookEventFactory",
+    "bound_to",
+]

@@ -1,0 +1,31 @@
+"""Entries of the audit log, and the personal values that they refer to."""
+
+import factory
+from uuid_utils.compat import uuid7
+
+from domain.models import AuditLog, AuditPersonalValue
+from tests.factories.accounts import UserFactory
+from tests.factories.base import RowFactory
+
+
+class AuditLogFactory(RowFactory):
+    class Meta:
+        model = AuditLog
+
+    actor_id = factory.LazyFunction(lambda: UserFactory().id)
+    action = "event.update"
+    entity_type = "event"
+    entity_id = factory.LazyFunction(uuid7)
+    old_data = factory.LazyFunction(lambda: {"title": "Before"})
+    new_data = factory.LazyFunction(lambda: {"title": "After"})
+
+
+class AuditPersonalValueFactory(RowFactory):
+    class Meta:
+        model = AuditPersonalValue
+
+    audit_log_id = factory.LazyFunction(lambda: AuditLogFactory().id)
+    subject_id = factory.LazyFunction(lambda: UserFactory().id)
+    field = "email"
+    old_value = "before@example.com"
+    new_value = "after@example.com"

@@ -1,0 +1,50 @@
+"""Tickets with a picture that is none, and scans at the door."""
+
+import secrets
+
+import factory
+from uuid_utils.compat import uuid7
+
+from domain.models import CheckInScan, Ticket
+from domain.rules.states import OrderStage, TicketStatus
+from tests.factories.accounts import UserFactory
+from tests.factories.base import RowFactory, from_now
+
+
+class TicketFactory(RowFactory):
+    """By default the only ticket of a new, complete order; `rendered=False` leaves its picture out."""
+
+    class Meta:
+        model = Ticket
+
+    class Params:
+        rendered = factory.LazyAttribute(lambda ticket: ticket.order.stage != OrderStage.ISSUING)
+
+    order = factory.SubFactory("tests.factories.orders.OrderFactory", stage=OrderStage.COMPLETE, with_tickets=False)
+    item = factory.LazyAttribute(lambda ticket: ticket.order.items[0])
+    position = 1
+    tier = factory.SelfAttribute("item.tier")
+    event = factory.SelfAttribute("order.event")
+    holder = factory.SelfAttribute("order.user")
+    code = factory.LazyFunction(lambda: secrets.token_urlsafe(16))
+    qr_payload = factory.LazyAttribute(lambda ticket: f"signed:{ticket.code}" if ticket.rendered else None)
+    qr_image = factory.LazyAttribute(lambda ticket: "iVBORw0KGgo=" if ticket.rendered else None)
+    status = TicketStatus.VALID
+    attendee_name = factory.SelfAttribute("holder.full_name")
+    attendee_email = factory.SelfAttribute("holder.email")
+    checked_in_at = factory.LazyAttribute(lambda ticket: from_now() if ticket.status == TicketStatus.USED else None)
+
+
+class CheckInScanFactory(RowFactory):
+    class Meta:
+        model = CheckInScan
+
+    class Params:
+        ticket = factory.SubFactory(TicketFactory)
+
+    event_id = factory.SelfAttribute("ticket.event_id")
+    ticket_id = factory.SelfAttribute("ticket.id")
+    scanned_by_id = factory.LazyFunction(lambda: UserFactory().id)
+    nonce = factory.LazyFunction(lambda: str(uuid7()))
+    result = "accepted"
+    scanned_at = factory.LazyFunction(from_now)

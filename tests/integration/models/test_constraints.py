@@ -1,0 +1,278 @@
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import CheckConstraint, Enum, text, update
+from uuid_utils.compat import uuid7
+
+from domain.models import Base, Order, OrderItem, Ticket, TicketTier
+from domain.rules.states import (
+    AttemptKind,
+    AttemptStatus,
+    EventStatus,
+    LedgerKind,
+    MailStatus,
+    OrderStage,
+    OrderStatus,
+    TicketStatus,
+    WaitlistStatus,
+)
+from tests.factories import (
+    AccountTokenFactory,
+    AuditLogFactory,
+    CheckInScanFactory,
+    EmailNotificationFactory,
+    EventFactory,
+    IdempotencyKeyFactory,
+    LedgerEntryFactory,
+    OrderFactory,
+    PaymentTransactionFactory,
+    PromoterFactory,
+    RefreshTokenFactory,
+    TicketFactory,
+    TicketTierFactory,
+    UserFactory,
+    WaitlistFactory,
+    WebhookEventFactory,
+)
+
+EARLY = datetime(2020, 1, 1, tzinfo=UTC)
+
+CASES = {
+    # People.
+    "ck_users_email_shape": (UserFactory, {"email": "nobody"}),
+    "ck_users_email_verified_when": (UserFactory, {"email_verified": False, "email_verified_at": EARLY}),
+    "ck_promoters_country_iso": (PromoterFactory, {"country": "Germany"}),
+    "ck_promoters_fee_rate": (PromoterFactory, {"fee_rate_bps": 10_001}),
+    "ck_promoters_fee_fixed": (PromoterFactory, {"fee_fixed": -1}),
+    "ck_promoters_verified_when": (PromoterFactory, {"verified_at": None}),
+    "ck_promoters_stripe_account_has_state": (PromoterFactory, {"stripe_account_state": "none"}),
+    "ck_refresh_tokens_expires_later": (RefreshTokenFactory, {"expires_at": EARLY}),
+    "ck_account_tokens_expires_later": (AccountTokenFactory, {"expires_at": EARLY}),
+    # What is for sale.
+    "ck_events_title_length": (EventFactory, {"title": ""}),
+    "ck_events_slug_shape": (EventFactory, {"slug": "Not A Slug"}),
+    "ck_events_ends_after_start": (EventFactory, {"ends_at": EARLY}),
+    "ck_events_doors_before_start": (EventFactory, {"doors_at": datetime(2999, 1, 1, tzinfo=UTC)}),
+    "ck_events_capacity": (EventFactory, {"capacity": 0}),
+    "ck_events_currency_iso": (EventFactory, {"currency": "euro"}),
+    "ck_events_country_iso": (EventFactory, {"country": "de"}),
+    "ck_events_latitude": (EventFactory, {"latitude": 91, "longitude": 0}),
+    "ck_events_longitude": (EventFactory, {"latitude": 0, "longitude": 181}),
+    "ck_events_coordinates_together": (EventFactory, {"latitude": 52}),
+    "ck_events_fees": (EventFactory, {"fee_rate_bps": -1}),
+    "ck_events_tax_rate": (EventFactory, {"tax_rate_bps": 10_001}),
+    "ck_events_offer_seconds": (EventFactory, {"offer_seconds": 0}),
+    "ck_events_published_when": (EventFactory, {"published_at": None}),
+    "ck_events_cancelled_when": (EventFactory, {"status": EventStatus.CANCELLED, "cancelled_at": None}),
+    "ck_ticket_tiers_name_length": (TicketTierFactory, {"name": "x" * 101}),
+    "ck_ticket_tiers_price": (TicketTierFactory, {"price": -1}),
+    "ck_ticket_tiers_counters": (TicketTierFactory, {"sold": -1}),
+    "ck_ticket_tiers_never_oversold": (TicketTierFactory, {"quantity": 10, "sold": 6, "reserved": 5}),
+    "ck_ticket_tiers_desired_quantity": (TicketTierFactory, {"desired_quantity": -1}),
+    "ck_ticket_tiers_per_order": (TicketTierFactory, {"min_per_order": 3, "max_per_order": 2}),
+    "ck_ticket_tiers_per_person": (TicketTierFactory, {"min_per_order": 2, "max_per_person": 1}),
+    "ck_ticket_tiers_sale_window": (
+        TicketTierFactory,
+        {"sale_starts_at": EARLY, "sale_ends_at": EARLY},
+    ),
+    # Purchases.
+    "ck_orders_amounts": (OrderFactory, {"tax": -1, "total": 4_500}),
+    "ck_orders_total_adds_up": (OrderFactory, {"total": 1}),
+    "ck_orders_never_refunded_more": (OrderFactory, {"refunded": 1_000_000}),
+    "ck_orders_currency_iso": (OrderFactory, {"currency": "EURO"}),
+    "ck_orders_status_of_stage": (OrderFactory, {"stage": OrderStage.HELD, "status": OrderStatus.CONFIRMED}),
+    "ck_orders_closed_status": (OrderFactory, {"stage": OrderStage.HELD, "status": OrderStatus.REFUNDED}),
+    "ck_orders_closed_reason": (OrderFactory, {"stage": OrderStage.CLOSED, "reason": None}),
+    "ck_orders_idempotency_key_length": (OrderFactory, {"idempotency_key": "x" * 256}),
+    "ck_orders_key_has_fingerprint": (OrderFactory, {"idempotency_fingerprint": None}),
+    "ck_idempotency_keys_key_length": (IdempotencyKeyFactory, {"key": ""}),
+    # Tickets and the waitlist.
+    "ck_tickets_position": (TicketFactory, {"position": 0}),
+    "ck_tickets_code_version": (TicketFactory, {"code_version": 0}),
+    "ck_tickets_code_entropy": (TicketFactory, {"code": "too-short"}),
+    "ck_tickets_used_when": (TicketFactory, {"status": TicketStatus.USED, "checked_in_at": None}),
+    "ck_tickets_qr_together": (TicketFactory, {"qr_image": None}),
+    "ck_waitlist_quantity": (WaitlistFactory, {"quantity": 0}),
+    "ck_waitlist_offer_has_clock": (
+        WaitlistFactory,
+        {"status": WaitlistStatus.OFFERED, "offer_expires_at": None},
+    ),
+    "ck_waitlist_offer_has_order": (
+        WaitlistFactory,
+        {"status": WaitlistStatus.OFFERED, "offered_order": None, "offer_expires_at": EARLY},
+    ),
+    "ck_waitlist_response": (WaitlistFactory, {"response": "perhaps", "responded_at": EARLY}),
+    "ck_waitlist_responded_when": (WaitlistFactory, {"response": "accepted"}),
+    # Money.
+    "ck_payment_transactions_amount": (PaymentTransactionFactory, {"amount": 0}),
+    "ck_payment_transactions_currency_iso": (PaymentTransactionFactory, {"currency": "eur"}),
+    "ck_payment_transactions_counts": (PaymentTransactionFactory, {"attempt": 0}),
+    "ck_payment_transactions_parent": (PaymentTransactionFactory, {"kind": AttemptKind.REFUND}),
+    "ck_payment_transactions_confirm_has_method": (PaymentTransactionFactory, {"confirm_due": True}),
+    "ck_ledger_entries_amount": (LedgerEntryFactory, {"kind": LedgerKind.FEE, "amount": 0}),
+    "ck_ledger_entries_sign": (LedgerEntryFactory, {"kind": LedgerKind.REFUND, "amount": 5}),
+    "ck_ledger_entries_currency_iso": (LedgerEntryFactory, {"currency": "E"}),
+    "ck_webhook_inbox_provider": (WebhookEventFactory, {"provider": "paypal"}),
+    # Mail and audit.
+    "ck_email_notifications_attempts": (EmailNotificationFactory, {"attempts": -1}),
+    "ck_email_notifications_recipient_shape": (EmailNotificationFactory, {"recipient": "@"}),
+    "ck_email_notifications_sent_when": (EmailNotificationFactory, {"status": MailStatus.SENT, "sent_at": None}),
+    "ck_audit_logs_action_shape": (AuditLogFactory, {"action": "Something happened"}),
+}
+
+ITEM_CASES = {
+    "ck_order_items_quantity": {"quantity": 0, "subtotal": 0},
+    "ck_order_items_subtotal": {"subtotal": 1},
+    "ck_order_items_amounts": {"fees": -1},
+    "ck_order_items_desired_state_wish": {"desired_state": "queued"},
+}
+
+
+def checks(*, of_lists):
+    return {
+        constraint.name: constraint
+        for table in Base.metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint) and constraint._type_bound is of_lists
+    }
+
+
+@pytest.mark.parametrize("constraint", CASES)
+def test_the_server_refuses_what_cannot_be(refused_by, constraint):
+    factory, values = CASES[constraint]
+    with refused_by(constraint):
+        factory(**values)
+
+
+@pytest.mark.parametrize("constraint", ITEM_CASES)
+def test_the_server_refuses_what_an_item_cannot_be(session, refused_by, constraint):
+    item = OrderFactory().items[0]
+    with refused_by(constraint):
+        session.execute(update(OrderItem).where(OrderItem.id == item.id).values(ITEM_CASES[constraint]))
+
+
+def test_each_check_constraint_is_seen_to_bite():
+    assert {str(name) for name in checks(of_lists=False)} == {*CASES, *ITEM_CASES}
+
+
+def listed_columns():
+    return [
+        (table.name, column.name)
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, Enum) and column.type.create_constraint
+    ]
+
+
+@pytest.mark.parametrize(("table", "column"), listed_columns())
+def test_no_closed_list_takes_a_stranger(session, table, column):
+    # The definition rather than a row: PostgreSQL picks which of several broken CHECKs it names.
+    check = session.scalar(
+        text(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE conrelid = CAST(:table AS regclass) AND contype = 'c' AND conname = :name"
+        ),
+        {"table": table, "name": f"ck_{table}_{Base.metadata.tables[table].columns[column].type.name}"},
+    )
+    values = Base.metadata.tables[table].columns[column].type.enums
+    assert [value for value in values if f"'{value}'" not in check] == []
+    assert check.count("::character varying") == len(values)
+
+
+class TestUniqueness:
+    def test_an_address_is_used_once_whatever_its_case(self, refused_by):
+        UserFactory(email="Ada@example.com")
+        with refused_by("uq_users_email_lower"):
+            UserFactory(email="ADA@example.com")
+
+    def test_the_address_of_a_deleted_account_is_free_again(self):
+        UserFactory(email="ada@example.com", deleted_at=EARLY)
+        assert UserFactory(email="ada@example.com").id is not None
+
+    def test_an_idempotency_key_makes_one_order_per_user(self, refused_by):
+        order = OrderFactory(idempotency_key="key")
+        with refused_by("uq_orders_user_id_idempotency_key"):
+            OrderFactory(user=order.user, idempotency_key="key")
+
+    def test_two_users_may_have_the_same_idempotency_key(self):
+        orders = [OrderFactory(idempotency_key="key") for _ in range(2)]
+        assert len({order.id for order in orders}) == 2
+
+    def test_an_order_wants_a_tier_once(self, session, refused_by):
+        item = OrderFactory().items[0]
+        with refused_by("uq_order_items_order_id_tier_id"):
+            values = {column.key: getattr(item, column.key) for column in OrderItem.__table__.columns}
+            session.add(OrderItem(**values | {"id": uuid7()}))
+
+    def test_a_seat_of_an_item_is_issued_once(self, refused_by):
+        order = OrderFactory(stage=OrderStage.COMPLETE)
+        with refused_by("uq_tickets_order_item_id_position"):
+            TicketFactory(order=order, position=1)
+
+    def test_a_code_opens_one_ticket(self, refused_by):
+        ticket = TicketFactory()
+        with refused_by("uq_tickets_code"):
+            TicketFactory(code=ticket.code)
+
+    def test_an_intent_belongs_to_one_order(self, refused_by):
+        OrderFactory(stripe_payment_intent_id="pi_1")
+        with refused_by("uq_orders_stripe_payment_intent_id"):
+            OrderFactory(stripe_payment_intent_id="pi_1")
+
+    def test_an_order_has_one_live_charge(self, refused_by):
+        attempt = PaymentTransactionFactory()
+        with refused_by("uq_payment_transactions_live_charge"):
+            PaymentTransactionFactory(order=attempt.order, attempt=2)
+
+    def test_an_order_may_try_again_after_a_failed_charge(self):
+        attempt = PaymentTransactionFactory(status=AttemptStatus.FAILED)
+        assert PaymentTransactionFactory(order=attempt.order, attempt=2).id is not None
+
+    def test_a_movement_of_money_is_written_once(self, session, refused_by):
+        attempt = PaymentTransactionFactory()
+        LedgerEntryFactory(transaction=attempt)
+        with refused_by("uq_ledger_entries_transaction_id_kind"):
+            LedgerEntryFactory(transaction=attempt)
+
+    def test_an_event_of_a_provider_is_stored_once(self, refused_by):
+        event = WebhookEventFactory()
+        with refused_by("uq_webhook_inbox_provider_provider_event_id"):
+            WebhookEventFactory(provider_event_id=event.provider_event_id)
+
+    def test_a_mail_is_written_once_per_purpose(self, refused_by):
+        mail = EmailNotificationFactory()
+        with refused_by("uq_email_notifications_purpose"):
+            EmailNotificationFactory(purpose=mail.purpose)
+
+    def test_a_person_waits_once_for_a_tier(self, refused_by):
+        entry = WaitlistFactory()
+        with refused_by("uq_waitlist_user_id_event_id_tier_id"):
+            WaitlistFactory(user=entry.user, tier=entry.tier)
+
+    def test_a_scan_is_recorded_once_however_often_it_is_uploaded(self, refused_by):
+        scan = CheckInScanFactory()
+        with refused_by("uq_check_in_scans_scanned_by_id_nonce"):
+            CheckInScanFactory(scanned_by_id=scan.scanned_by_id, nonce=scan.nonce)
+
+
+class TestForeignKeys:
+    def test_an_order_needs_its_user(self, session, refused_by):
+        order = OrderFactory()
+        with refused_by("fk_orders_user_id"):
+            session.execute(update(Order).where(Order.id == order.id).values(user_id=uuid7()))
+
+    def test_a_tier_with_orders_cannot_be_deleted(self, session, refused_by):
+        tier = OrderFactory().items[0].tier
+        with refused_by("fk_order_items_tier_id"):
+            session.execute(TicketTier.__table__.delete().where(TicketTier.id == tier.id))
+
+    def test_a_ticket_needs_its_item(self, session, refused_by):
+        ticket = TicketFactory()
+        with refused_by("fk_tickets_order_item_id"):
+            session.execute(update(Ticket).where(Ticket.id == ticket.id).values(order_item_id=uuid7()))
+
+
+def test_a_set_based_statement_cannot_oversell_either(session, refused_by):
+    tier = TicketTierFactory(quantity=5)
+    with refused_by("ck_ticket_tiers_never_oversold"):
+        session.execute(update(TicketTier).where(TicketTier.id == tier.id).values(reserved=TicketTier.reserved + 6))
