@@ -1,0 +1,151 @@
+"""What is on sale right now: one cheap, read-only picture of tiers, for the pages that show and the edge that sells.
+
+It is a picture, not a promise: only the tier's consumer hands tickets out.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from domain.models import Event, Promoter, TicketTier, Waitlist
+from domain.rules.availability import sellable
+from domain.rules.pricing import Terms
+from domain.rules.states import EventStatus, WaitlistStatus
+
+WAITING_READ = 1000
+"""How many waiting groups are looked at; the consumer works such a line off within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A tier as a buyer meets it, together with what the event says about it."""
+
+    tier_id: UUID
+    event_id: UUID
+    promoter_user_id: UUID
+    event_title: str
+    event_status: EventStatus
+    is_private: bool
+    event_starts_at: datetime
+    event_ends_at: datetime
+    skips_large_groups: bool
+    name: str
+    unit_price: int
+    currency: str
+    terms: Terms
+    min_per_order: int
+    max_per_order: int
+    max_per_person: int | None
+    sale_starts_at: datetime | None
+    sale_ends_at: datetime | None
+    requires_approval: bool
+    is_active: bool
+    is_paused: bool
+    quantity: int
+    sold: int
+    reserved: int
+    waiting: tuple[int, ...]
+    """Sizes of the waiting groups in their order, where stock is free that they might take."""
+
+    @property
+    def available(self) -> int:
+        """What is free, minus what waiting groups that fit would take."""
+        free = self.quantity - self.sold - self.reserved
+        return sellable(free, self.waiting, skips_large_groups=self.skips_large_groups)
+
+    @property
+    def is_sold_out(self) -> bool:
+        """Whether not even the smallest order would fit."""
+        return self.available < self.min_per_order
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may know of it."""
+        return not self.is_private and self.event_status is not EventStatus.DRAFT
+
+    def is_on_sale(self, now: datetime) -> bool:
+        """Tell whether orders are accepted at this moment; a paused tier accepts them and serves them later."""
+        return (
+            self.event_status is EventStatus.PUBLISHED
+            and self.is_active
+            and (self.sale_starts_at is None or self.sale_starts_at <= now)
+            and (self.sale_ends_at is None or now < self.sale_ends_at)
+            and now < self.event_ends_at
+        )
+
+
+def read_offers(session: Session, tier_ids: Collection[UUID]) -> dict[UUID, Offer]:
+    """Read these tiers in one query; unknown ones, and those of deleted events, are left out."""
+    return _read(session, TicketTier.id.in_(tier_ids))
+
+
+def read_event_offers(session: Session, event_id: UUID) -> dict[UUID, Offer]:
+    """Read the tiers of an event, in the promoter's order."""
+    return _read(session, TicketTier.event_id == event_id)
+
+
+def _read(session: Session, which: ColumnElement[bool]) -> dict[UUID, Offer]:
+    rows = session.execute(_OFFERS.where(which).order_by(TicketTier.sort_order, TicketTier.id))
+    return {row.tier_id: _offer(row) for row in rows}
+
+
+def _offer(row: Row[Any]) -> Offer:
+    values = row._asdict()
+    terms = Terms(*(values.pop(name) for name in ("fee_rate_bps", "fee_fixed", "absorbs_fees", "tax_rate_bps")))
+    return Offer(**{**values, "terms": terms, "waiting": tuple(row.waiting)})
+
+
+def _waiting_groups() -> ColumnElement[Any]:
+    free = TicketTier.quantity - TicketTier.sold - TicketTier.reserved
+    groups = (
+        select(Waitlist.quantity)
+        .where(Waitlist.tier_id == TicketTier.id, Waitlist.status == WaitlistStatus.WAITING, free > 0)
+        .where(or_(~Event.skips_large_groups, Waitlist.quantity <= free))
+        .order_by(Waitlist.sequence)
+        .limit(WAITING_READ)
+        .correlate(TicketTier, Event)
+    )
+    return func.array(groups.scalar_subquery()).label("waiting")
+
+
+def _select_offers() -> Select[Any]:
+    columns = (
+        TicketTier.id.label("tier_id"),
+        TicketTier.event_id,
+        Promoter.user_id.label("promoter_user_id"),
+        Event.title.label("event_title"),
+        Event.status.label("event_status"),
+        Event.is_private,
+        Event.starts_at.label("event_starts_at"),
+        Event.ends_at.label("event_ends_at"),
+        Event.skips_large_groups,
+        Event.currency,
+        Event.fee_rate_bps,
+        Event.fee_fixed,
+        Event.absorbs_fees,
+        Event.tax_rate_bps,
+        TicketTier.name,
+        TicketTier.price.label("unit_price"),
+        TicketTier.min_per_order,
+        TicketTier.max_per_order,
+        TicketTier.max_per_person,
+        TicketTier.sale_starts_at,
+        TicketTier.sale_ends_at,
+        TicketTier.requires_approval,
+        TicketTier.is_active,
+        TicketTier.is_paused,
+        TicketTier.quantity,
+        TicketTier.sold,
+        TicketTier.reserved,
+        _waiting_groups(),
+    )
+    joined = select(*columns).join(Event, Event.id == TicketTier.event_id)
+    return joined.join(Promoter, Promoter.id == Event.promoter_id).where(Event.deleted_at.is_(None))
+
+
+_OFFERS = _select_offers()

@@ -1,0 +1,200 @@
+"""Bodies of orders: what a buyer submits and what a poll answers."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
+from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
+
+TIERS_PER_ORDER = 20
+
+
+class OrderPath(PathArguments):
+    """An order's id."""
+
+    order_id: UUID
+
+
+class AttendeeBody(RequestBody):
+    """Who will hold a ticket."""
+
+    name: Line
+    email: EmailAddress | None = None
+
+
+class ItemRequest(RequestBody):
+    """How many tickets of one tier."""
+
+    tier_id: UUID
+    quantity: PositiveCount
+    attendees: Annotated[
+        tuple[AttendeeBody, ...],
+        Field(max_length=100, description="Names of the tickets' holders, at most one for each ticket."),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _no_more_names_than_tickets(self) -> Self:
+        if len(self.attendees) > self.quantity:
+            raise ValueError("There are more attendees than tickets")
+        return self
+
+
+class BillingBody(RequestBody):
+    """Whom the purchase is billed to."""
+
+    name: Line | None = None
+    email: EmailAddress | None = None
+    line1: Line | None = None
+    line2: Line | None = None
+    postal_code: Line | None = None
+    city: Line | None = None
+    country: CountryCode | None = None
+
+
+class OrderRequest(RequestBody):
+    """A purchase: all of it or nothing."""
+
+    event_id: UUID
+    items: Annotated[tuple[ItemRequest, ...], Field(min_length=1, max_length=TIERS_PER_ORDER)]
+    billing: BillingBody | None = None
+
+    @model_validator(mode="after")
+    def _each_tier_once(self) -> Self:
+        if len({item.tier_id for item in self.items}) < len(self.items):
+            raise ValueError("Name each tier once, with its whole quantity")
+        return self
+
+
+class ConfirmRequest(RequestBody):
+    """How the buyer pays."""
+
+    payment_method: Annotated[
+        str,
+        Field(
+            pattern=r"^(pm|card|src)_[A-Za-z0-9_]{1,100}$",
+            description="Stripe's id of a payment method, made by the client with Stripe: card data never comes here.",
+            examples=["pm_card_visa"],
+        ),
+    ]
+
+
+class RefundRequest(RequestBody):
+    """What to give back, and why."""
+
+    reason: Line
+    amount: Annotated[
+        PositiveCount | None, Field(description="Minor units; all that is left of the payment where it is not given.")
+    ] = None
+
+
+class QueueBody(ResponseBody):
+    """Where the order stands in line."""
+
+    position: Annotated[int, Field(description="1 is the head of the line.")]
+    ahead: int
+    eta_seconds: Annotated[float | None, Field(description="Null while it is not known.")]
+    paused: Annotated[bool, Field(description="The promoter has paused serving; the place is kept.")]
+
+
+class HoldBody(ResponseBody):
+    """The clock that runs while stock is kept."""
+
+    expires_at: datetime
+
+
+class PaymentErrorBody(ResponseBody):
+    """Why the last try to pay was declined; another try is welcome while the hold lasts."""
+
+    code: str | None
+    message: str | None
+
+
+class PaymentBody(ResponseBody):
+    """How to pay: with Stripe's own client by the secret, or through `confirm`."""
+
+    provider: str
+    intent_id: str | None
+    client_secret: Annotated[str | None, Field(description="For the buyer only.")]
+    next_action: Annotated[
+        dict[str, Any] | None, Field(description="What Stripe's client must do next, such as 3-D Secure.")
+    ]
+    last_error: PaymentErrorBody | None
+
+
+class AmountsBody(ResponseBody):
+    """Integer minor units of `currency`."""
+
+    currency: str
+    subtotal: int
+    fees: int
+    tax: int
+    total: int
+    refunded: int
+
+
+class ItemBody(ResponseBody):
+    """What the order holds of one tier."""
+
+    tier_id: UUID
+    tier_name: str
+    quantity: int
+    unit_price: int
+    subtotal: int
+    fees: int
+    tax: int
+
+
+class OrderTicketBody(ResponseBody):
+    """A ticket of the order; its codes are at its own address."""
+
+    id: UUID
+    tier_id: UUID
+    status: TicketStatus
+    attendee_name: str
+    ready: Annotated[bool, Field(description="Whether its QR code can be fetched.")]
+    link: str
+
+
+class TimelineBody(ResponseBody):
+    """One thing that happened."""
+
+    at: datetime
+    kind: str
+    data: dict[str, Any]
+
+
+class OrderLinks(ResponseBody):
+    """Where to go from here."""
+
+    self: str
+    event: str
+    confirm: str | None
+    cancel: str | None
+
+
+class OrderBody(ResponseBody):
+    """An order as its buyer sees it."""
+
+    id: UUID
+    number: str
+    event_id: UUID
+    event_title: str
+    status: OrderStatus
+    stage: OrderStage
+    reason: OrderReason | None
+    payment_status: PaymentStatus
+    source: OrderSource
+    sequence: Annotated[int, Field(description="The number in the line that all buyers share.")]
+    queue: QueueBody | None
+    hold: HoldBody | None
+    payment: PaymentBody | None
+    amounts: AmountsBody
+    items: list[ItemBody]
+    tickets: list[OrderTicketBody]
+    timeline: list[TimelineBody]
+    created_at: datetime
+    server_time: datetime
+    links: OrderLinks

@@ -1,0 +1,110 @@
+"""Routes of ticket tiers. The rules are in domain/tiers.py, what buyers see in domain/storefront.py."""
+
+from flask import Response
+from sqlalchemy.orm import Session
+
+from domain import catalog, listings, tiers
+from domain.errors import NotFoundError
+from domain.models import TicketTier
+from domain.ownership import may_edit
+from domain.rules.states import UserRole
+from domain.storefront import Offer, read_event_offers, read_offers
+from web.auth import current_actor, public, require
+from web.openapi import describes, open_blueprint
+from web.responses import answer, nothing
+from web.schemas.events import EventPath
+from web.schemas.tiers import AvailabilityBody, TierBody, TierPath, TierRequest, TiersBody
+from web.services import services
+
+blueprint = open_blueprint("tiers", "Kinds of tickets: their price, their limits, and what is left of them.")
+
+PROMOTERS = (UserRole.PROMOTER, UserRole.ADMIN)
+
+
+@blueprint.post("/events/<uuid:event_id>/tiers", summary="Add a tier", responses={201: TierBody})
+@describes(
+    problems=("event-closed", "capacity-exceeded", "too-many-tiers"),
+    headers={201: {"Location": "Where all tiers are."}},
+)
+@require(*PROMOTERS)
+def create_tier(path: EventPath, body: TierRequest) -> Response:
+    """Add a kind of ticket to a draft, or to an event that is on sale."""
+    with services().sessions.begin() as session:
+        shown = _show(session, tiers.create_tier(session, current_actor(), path.event_id, body.details()))
+    return answer(shown, 201, {"Location": f"/api/v1/events/{path.event_id}/tiers"})
+
+
+@blueprint.get("/events/<uuid:event_id>/tiers", summary="List an event's tiers", responses={200: TiersBody})
+@public
+def list_tiers(path: EventPath) -> Response:
+    """Return the tiers that can be bought; to their promoter and to admins all of them, with what was sold."""
+    with services().sessions() as session:
+        event = listings.read_event(session, current_actor(), path.event_id)
+        is_own, now = may_edit(event, current_actor()), services().clock.now()
+        offers = read_event_offers(session, event.id)
+        rows = [tier for tier in catalog.read_tiers(session, event.id) if tier.id in offers]
+        items = [TierBody.of(tier, offers[tier.id], now, is_own=is_own) for tier in rows if is_own or tier.is_active]
+    return answer(TiersBody(items=items))
+
+
+@blueprint.put("/tiers/<uuid:tier_id>", summary="Edit a tier", responses={200: TierBody})
+@describes(problems=("event-closed", "capacity-exceeded", "quantity-below-sold"))
+@require(*PROMOTERS)
+def update_tier(path: TierPath, body: TierRequest) -> Response:
+    """Replace what you say about a tier. A new price is for new orders only.
+
+    While the event is on sale a new quantity appears as `desired_quantity` first; moments later it is `quantity`, or
+    `quantity_refusal` says why not.
+    """
+    with services().sessions.begin() as session:
+        return answer(_show(session, tiers.update_tier(session, current_actor(), path.tier_id, body.details())))
+
+
+@blueprint.delete("/tiers/<uuid:tier_id>", summary="Delete a tier", responses={204: None})
+@describes(problems=("event-published",))
+@require(*PROMOTERS)
+def delete_tier(path: TierPath) -> Response:
+    """Remove a tier of a draft; one that was on sale can be deactivated."""
+    with services().sessions.begin() as session:
+        tiers.delete_tier(session, current_actor(), path.tier_id)
+    return nothing()
+
+
+@blueprint.get("/tiers/<uuid:tier_id>/availability", summary="See what is left", responses={200: AvailabilityBody})
+@public
+def show_availability(path: TierPath) -> Response:
+    """Return what could be bought at this moment. It is a picture: only an order that was served has a ticket."""
+    offer = services().storefront.look([path.tier_id]).get(path.tier_id)
+    if offer is None or not _may_see(offer):
+        raise NotFoundError("tier")
+    return answer(AvailabilityBody.of(offer, services().clock.now()))
+
+
+@blueprint.post("/tiers/<uuid:tier_id>/pause", summary="Pause a tier", responses={200: TierBody})
+@describes(problems=("event-closed",))
+@require(*PROMOTERS)
+def pause_tier(path: TierPath) -> Response:
+    """Stop serving: orders are still accepted and keep their place, and what is held can be paid."""
+    with services().sessions.begin() as session:
+        return answer(_show(session, tiers.pause_tier(session, current_actor(), path.tier_id)))
+
+
+@blueprint.post("/tiers/<uuid:tier_id>/resume", summary="Resume a tier", responses={200: TierBody})
+@describes(problems=("event-closed",))
+@require(*PROMOTERS)
+def resume_tier(path: TierPath) -> Response:
+    """Serve again, beginning with who has waited longest."""
+    with services().sessions.begin() as session:
+        return answer(_show(session, tiers.resume_tier(session, current_actor(), path.tier_id)))
+
+
+def _show(session: Session, tier: TicketTier) -> TierBody:
+    """Show a tier to its promoter, as this transaction leaves it."""
+    session.flush()
+    offer = read_offers(session, [tier.id])[tier.id]
+    return TierBody.of(tier, offer, services().clock.now(), is_own=True)
+
+
+def _may_see(offer: Offer) -> bool:
+    actor = current_actor()
+    return offer.is_public or actor.role is UserRole.ADMIN or actor.user_id == offer.promoter_user_id
