@@ -1,5 +1,7 @@
 """Celery's settings; each knob says why. Names: docs.celeryq.dev/en/stable/userguide/configuration.html."""
 
+from typing import Any
+
 from kombu import Queue
 
 from domain.messages import QUEUES
@@ -21,7 +23,7 @@ broker_transport_options = {
     "socket_connect_timeout": 1,
     "socket_keepalive": True,
 }
-broker_pool_limit = 4  # the dispatcher needs one; more would only wait
+broker_pool_limit = 32  # Flower takes two per worker that it inspects, and waits for ever if there are too few
 
 result_backend = None  # the row is the record
 task_ignore_result = True
@@ -47,7 +49,7 @@ worker_max_tasks_per_child = 5_000  # bounds what a leaking library could cost
 worker_send_task_events = False  # Flower's workers start with -E; the tiers' never do, they are too busy
 task_send_sent_event = False
 
-beat_schedule = {
+beat_schedule: dict[str, dict[str, Any]] = {
     "ring what stalled": {"task": "sweep.ring", "schedule": _settings.sweep_seconds},
     "expire what ran out": {"task": "sweep.expire", "schedule": _settings.sweep_seconds},
     "reconcile open payments": {"task": "sweep.reconcile", "schedule": _settings.reconcile_seconds},

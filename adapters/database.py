@@ -49,8 +49,7 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
         f"-c idle_session_timeout={silence} -c idle_in_transaction_session_timeout={silence} "
         f"-c statement_timeout={silence} -c lock_timeout={silence // 2} -c tcp_user_timeout={silence} "
         f"-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 "
-        # A plan made while the tables were empty would be kept for the connection's whole life.
-        f"-c plan_cache_mode=force_custom_plan"
+        f"-c enable_seqscan=off"
     )
     return create_engine(
         url,
@@ -66,8 +65,11 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
 
 
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+# `enable_seqscan`: a plan made while a table was empty would be a sequential scan, and kept as the table grows; every
+# query here has its index (docs/adr/0012).
 _OPTIONS = (
-    "-c timezone=UTC -c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000"
+    "-c enable_seqscan=off -c timezone=UTC -c statement_timeout=15000 -c lock_timeout=5000 "
+    "-c idle_in_transaction_session_timeout=15000"
 )
 
 
@@ -83,9 +85,13 @@ def dispatch_after_commit(sessions: sessionmaker[Session], dispatch: Dispatch) -
 
     @event.listens_for(sessions, "after_commit")
     def _dispatch(session: Session) -> None:
+        if session.in_nested_transaction():
+            return  # a savepoint: what follows may still roll back
         if messages := take_announcements(session):
             dispatch(messages)
 
     @event.listens_for(sessions, "after_rollback")
     def _forget(session: Session) -> None:
+        if session.in_nested_transaction():
+            return  # an announcement too many is only a ring too many
         take_announcements(session)

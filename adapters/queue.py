@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from kombu.exceptions import ChannelError
 
 from adapters.logs import current_request_id
 from domain.messages import Announcements, Message
@@ -111,3 +112,12 @@ def send(app: Celery, message: Message, *, request_id: str | None = None, produc
         retry=False,
         ignore_result=True,
     )
+
+
+def count_waiting(app: Celery, queue: str) -> int:
+    """Return how many messages lie in a queue and were not fetched yet; one that does not exist has none."""
+    with app.connection_for_write() as connection:
+        try:
+            return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+        except ChannelError:
+            return 0

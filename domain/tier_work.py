@@ -73,7 +73,8 @@ def find(session: Session, tier_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
 
 _FIND_BATCH = text("""
     SELECT id FROM order_items
-    WHERE tier_id = :tier_id AND (desired_state IS NOT NULL OR inventory_state = 'queued')
+    WHERE tier_id = :tier_id
+      AND (desired_state IS NOT NULL OR inventory_state = 'queued' AND desired_state IS NULL)
     ORDER BY desired_state IS NULL, sequence LIMIT :batch
 """)
 

@@ -103,6 +103,6 @@ def give_up(session: Session, order: Order, reason: OrderReason, now: datetime) 
         move(session, order, OrderStage.EXPIRING, "expiring", reason=reason)
         order.reason = reason
         order.hold_expires_at = None
-        announce(session, CancelPayment(order.id))
+        announce(session, CancelPayment(order.id), order.request_id)
     else:
         close(session, order, reason, now)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain import allocation, tier_work
@@ -30,6 +30,8 @@ STUCK_SECONDS = 10.0
 """An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
 SHUNNED_SECONDS = 30.0
 """And does not take it again for so long, so that somebody healthier can."""
+RATE_WEIGHT = 0.3
+"""How much the last round counts in the moving average of the service rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class TierOwner(threading.Thread):
         self._owned: frozenset[UUID] = frozenset()
         self._heads: dict[UUID, tuple[int, float]] = {}
         self._shunned: dict[UUID, float] = {}
+        self._rates: dict[UUID, float] = {}
 
     @property
     def owned(self) -> frozenset[UUID]:
@@ -154,7 +157,9 @@ class TierOwner(threading.Thread):
             started = time.monotonic()
             outcome = self._serve_batch(sessions, tier_id)
             if outcome.decided or outcome.granted or outcome.offered:
-                self._report(tier_id, outcome, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._measure(tier_id, outcome.decided / seconds)
+                self._report(tier_id, outcome, seconds)
             if not outcome.more:
                 return False
             if time.monotonic() >= ends:
@@ -163,40 +168,53 @@ class TierOwner(threading.Thread):
     def _serve_batch(self, sessions: sessionmaker[Session], tier_id: UUID) -> Outcome:
         try:
             with sessions.begin() as session:
-                return allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=self._pace.batch)
-        except DBAPIError as error:
+                return allocation.serve(
+                    session,
+                    tier_id,
+                    self._clock.now(),
+                    self._clocks,
+                    batch=self._pace.batch,
+                    service_rate=self._rates.get(tier_id),
+                )
+        except OperationalError as error:
             if error.connection_invalidated:
                 raise
-            self._narrow_down(sessions, tier_id, error)
+            # Somebody holds a lock for too long, or a deadlock chose us: nobody's order is at fault, so try again.
+            log.warning("allocation.postponed", tier_id=str(tier_id), error=str(error.orig))
         except Exception as error:  # noqa: BLE001 whatever one order provokes, the others must be served
             self._narrow_down(sessions, tier_id, error)
-        return Outcome(more=True)
+        return Outcome()
 
     def _narrow_down(self, sessions: sessionmaker[Session], tier_id: UUID, error: Exception) -> None:
         """Halve a failing batch until the orders that make it fail stand alone, and set those aside."""
         log.error("allocation.failed", tier_id=str(tier_id), error=str(error))
         with sessions() as session:
             suspects = tier_work.find_batch(session, tier_id, self._pace.batch)
-        halves = [suspects]
+        halves = [suspects] if suspects else []
         while halves:
             part = halves.pop()
             try:
                 with sessions.begin() as session:
                     allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=len(part) + 1, only=part)
-            except Exception as part_error:
-                if isinstance(part_error, DBAPIError) and part_error.connection_invalidated:
-                    raise
-                if len(part) > 1:
-                    middle = len(part) // 2
+            except OperationalError:
+                raise
+            except Exception as part_error:  # noqa: BLE001 as above
+                middle = len(part) // 2
+                if middle:
                     # The earlier half is popped first: sequence is kept.
                     halves.extend([part[middle:], part[:middle]])
-                elif part:
+                else:
                     self._quarantine(sessions, tier_id, part[0], part_error)
 
     def _quarantine(self, sessions: sessionmaker[Session], tier_id: UUID, item_id: UUID, error: Exception) -> None:
         with sessions.begin() as session:
             order_id = allocation.quarantine(session, item_id)
         log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=str(error))
+
+    def _measure(self, tier_id: UUID, rate: float) -> None:
+        if rate:
+            before = self._rates.get(tier_id, rate)
+            self._rates[tier_id] = before + RATE_WEIGHT * (rate - before)
 
     def _report(self, tier_id: UUID, outcome: Outcome, seconds: float) -> None:
         log.info(

@@ -1,0 +1,151 @@
+"""What each mail says: the letter of an outbox row, composed from rows that are read when it is sent.
+
+An order's letters need nothing but the order; the row's own `context` adds what no other row says, and wins.
+When mails are sent, and what becomes of them, is in `notifications.py`.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from domain.mail_links import offer_path, order_path
+from domain.models import EmailNotification, Event, Order, Ticket, Waitlist
+from domain.one_time_tokens import TokenKeyring, with_link
+from domain.ports import Attachment, Letter
+from domain.rules.states import OrderStage as S
+from domain.rules.states import TicketStatus
+
+TIMELY: Mapping[str, frozenset[S]] = {
+    "order_confirmed": frozenset({S.ISSUING, S.COMPLETE}),
+    "order_held": frozenset({S.HELD, S.AWAITING_PAYMENT, S.PAYMENT_DELAYED, S.PROCESSING}),
+    "waitlist_offer": frozenset({S.OFFERED}),
+}
+"""Stages of the order in which a letter still makes sense; letters that are not named here always do."""
+
+
+class Unsent(Enum):
+    """Why a mail is not sent now."""
+
+    NOT_YET = "what it encloses is not ready"
+    MOOT = "what it would say is no longer so"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What links are made of: where they lead, and the keys of those that act for their reader."""
+
+    public_url: str
+    tokens: TokenKeyring
+
+
+def compose(session: Session, mail: EmailNotification, links: Links) -> Letter | Unsent:
+    """Compose a mail as of now, or say why it is not sent."""
+    facts: dict[str, Any] = {}
+    attachments: list[Attachment] = []
+    if mail.order_id is not None:
+        order = session.get_one(Order, mail.order_id, options=[joinedload(Order.event)])
+        if order.stage not in TIMELY.get(mail.template, S):
+            return Unsent.MOOT
+        facts = _about_order(order, mail.template, links)
+        if mail.template == "waitlist_offer":
+            facts |= _about_offer(session, order, links)
+        if mail.template == "order_confirmed":
+            tickets = _tickets(session, order)
+            if not all(ticket.qr_image for ticket in tickets):
+                return Unsent.NOT_YET
+            facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
+            attachments = [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+    try:
+        context = facts | with_link(mail.template, mail.context, links.tokens, links.public_url)
+    except KeyError:
+        # The key was taken away, and with it every link that it made.
+        return Unsent.MOOT
+    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments)
+
+
+def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:
+    # An event's cancellation is told before its refunds are through: it promises all that was paid.
+    promised = template == "event_cancelled" and order.is_paid
+    return {
+        "order_number": order.number,
+        "order_link": links.public_url + order_path(links.tokens, order.id),
+        "event": _about_event(order.event),
+        "amounts": {
+            "currency": order.currency,
+            "subtotal": order.subtotal,
+            "fees": order.fees,
+            "tax": order.tax,
+            "total": order.total,
+            "refunded": order.total if promised else order.refunded,
+        },
+        "expires_at": order.hold_expires_at,
+        "reason": order.reason,
+    }
+
+
+def _about_event(event: Event) -> dict[str, Any]:
+    parts = (event.address_line1, event.postal_code, event.city, event.country)
+    return {
+        "title": event.title,
+        "starts_at": event.starts_at,
+        "timezone": event.timezone,
+        "venue": event.venue_name,
+        "location": ", ".join(part for part in parts if part) or None,
+    }
+
+
+def _about_offer(session: Session, order: Order, links: Links) -> dict[str, Any]:
+    entry = session.scalar(
+        select(Waitlist).where(Waitlist.offered_order_id == order.id).options(joinedload(Waitlist.tier))
+    )
+    if entry is None:
+        return {}
+    # One page asks for the answer: scanners open links, so neither of them may act.
+    page = links.public_url + offer_path(links.tokens, entry.id)
+    return {
+        "tier": entry.tier.name,
+        "quantity": entry.quantity,
+        "expires_at": entry.offer_expires_at,
+        "accept_link": page,
+        "decline_link": page,
+    }
+
+
+def _tickets(session: Session, order: Order) -> list[Ticket]:
+    """Return the order's tickets that open a door, in the order of their tiers and places."""
+    return list(
+        session.scalars(
+            select(Ticket)
+            .where(Ticket.order_id == order.id, Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED]))
+            .order_by(Ticket.order_item_id, Ticket.position)
+            .options(joinedload(Ticket.tier))
+        )
+    )
+
+
+def _about_ticket(place: int, ticket: Ticket) -> dict[str, Any]:
+    return {
+        "code": ticket.code,
+        "tier": ticket.tier.name,
+        "attendee_name": ticket.attendee_name or None,
+        "cid": _content_id(place),
+    }
+
+
+def _picture(place: int, ticket: Ticket) -> Attachment:
+    name = _content_id(place)
+    return Attachment(
+        filename=f"{name}.png",
+        media_type="image/png",
+        content=base64.b64decode(ticket.qr_image or ""),
+        content_id=name,
+    )
+
+
+def _content_id(place: int) -> str:
+    return f"ticket-{place}"

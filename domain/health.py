@@ -1,0 +1,94 @@
+"""What operators ask of the rows: how much waits where, and for how long. It only reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, text
+from sqlalchemy.orm import Session
+
+from domain.messages import tier_queue
+from domain.models import EmailNotification, Event, Order, TicketTier, WebhookEvent
+from domain.notifications import OPEN
+from domain.rules.states import EventStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The line before a tier; `since` is when the first in it was accepted."""
+
+    tier_id: UUID
+    orders: int
+    since: datetime
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in the rows right now."""
+
+    lines: list[Waiting]
+    mails: dict[str, int]
+    """Mails that may still have to be sent, by status."""
+    events: dict[str, int]
+    """Webhook events that are not handled yet, by provider."""
+
+
+# Both halves walk ix_order_items_line: the count, and the first of each line.
+_LINES = text("""
+    WITH lines AS (
+        SELECT tier_id, count(*) AS orders, min(sequence) AS first
+        FROM order_items WHERE inventory_state = 'queued' AND desired_state IS NULL
+        GROUP BY tier_id
+    )
+    SELECT lines.tier_id, lines.orders, placed.created_at AS since, tier.is_paused
+    FROM lines
+    JOIN order_items item ON item.tier_id = lines.tier_id AND item.sequence = lines.first
+        AND item.inventory_state = 'queued' AND item.desired_state IS NULL
+    JOIN orders placed ON placed.id = item.order_id
+    JOIN ticket_tiers tier ON tier.id = lines.tier_id
+    ORDER BY lines.tier_id
+""")
+
+
+def waiting_lines(session: Session) -> list[Waiting]:
+    """Return the lines in which at least one order waits to be served."""
+    return [Waiting(*row) for row in session.execute(_LINES)]
+
+
+def oldest_waiting(lines: Sequence[Waiting]) -> datetime | None:
+    """Return since when the longest waiting order waits; those of paused tiers wait on purpose."""
+    return min((line.since for line in lines if not line.is_paused), default=None)
+
+
+def read_backlog(session: Session) -> Backlog:
+    """Read what waits; each query has a partial index over just that."""
+    mails = select(EmailNotification.status, func.count()).where(EmailNotification.status.in_(OPEN))
+    events = select(WebhookEvent.provider, func.count()).where(WebhookEvent.processed_at.is_(None))
+    return Backlog(
+        lines=waiting_lines(session),
+        mails=_count(session, mails.group_by(EmailNotification.status)),
+        events=_count(session, events.group_by(WebhookEvent.provider)),
+    )
+
+
+def count_stages(session: Session) -> dict[str, int]:
+    """Count the orders by stage. It reads every order: ask seldom."""
+    return _count(session, select(Order.stage, func.count()).group_by(Order.stage))
+
+
+def tier_queues(session: Session, now: datetime) -> list[str]:
+    """Return the names of the queues of all tiers whose event is still to come, or going on."""
+    tiers = session.scalars(
+        select(TicketTier.id)
+        .join(Event, Event.id == TicketTier.event_id)
+        .where(Event.status == EventStatus.PUBLISHED, Event.ends_at > now)
+        .order_by(TicketTier.id)
+    )
+    return [tier_queue(tier_id) for tier_id in tiers]
+
+
+def _count(session: Session, query: Select[Any, int]) -> dict[str, int]:
+    return {str(name): count for name, count in session.execute(query)}

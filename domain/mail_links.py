@@ -1,0 +1,59 @@
+"""The links of mails that let their reader in without logging in: each is the right to one row, for one purpose.
+
+Whoever holds the mail holds the link, so behind it stands the row's user as a buyer, whatever else that user may do.
+One-time links are in `one_time_tokens.py`.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from domain.audit import Actor
+from domain.errors import NotFoundError
+from domain.models import Order, User, Waitlist
+from domain.one_time_tokens import TokenKeyring
+from domain.rules.states import UserRole
+
+_READ_ORDER = b"read order"
+_ANSWER_OFFER = b"answer offer"
+
+
+def order_path(keyring: TokenKeyring, order_id: UUID) -> str:
+    """Return where an order's buyer reads it."""
+    return f"/orders/{order_id}?token={keyring.token(order_id, keyring.current, _READ_ORDER)}"
+
+
+def offer_path(keyring: TokenKeyring, entry_id: UUID) -> str:
+    """Return where a waiting person sees their offer and answers it."""
+    return f"/waitlist/{entry_id}/offer?token={keyring.token(entry_id, keyring.current, _ANSWER_OFFER)}"
+
+
+def let_buyer_in(session: Session, keyring: TokenKeyring, order_id: UUID, token: str, stranger: Actor) -> Actor:
+    """Return a request's stranger as the buyer whose order's link they hold.
+
+    Raises `NotFoundError` alike for a wrong token, an unknown order and a closed account.
+    """
+    return _let_in(session, Order, order_id, stranger, proven=keyring.is_token(token, order_id, _READ_ORDER))
+
+
+def let_waiter_in(session: Session, keyring: TokenKeyring, entry_id: UUID, token: str, stranger: Actor) -> Actor:
+    """Return a request's stranger as the person whose offer's link they hold; raise as `let_buyer_in` does."""
+    return _let_in(session, Waitlist, entry_id, stranger, proven=keyring.is_token(token, entry_id, _ANSWER_OFFER))
+
+
+def _let_in(session: Session, model: type[Order | Waitlist], row_id: UUID, stranger: Actor, *, proven: bool) -> Actor:
+    # Whoever guesses costs no query, and learns nothing from how long the answer takes.
+    user_id = session.scalar(_owner(model, row_id)) if proven else None
+    if user_id is None:
+        raise NotFoundError("page")
+    return replace(stranger, user_id=user_id, role=UserRole.USER)
+
+
+def _owner(model: type[Order | Waitlist], row_id: UUID) -> Select[UUID]:
+    return (
+        select(User.id)
+        .join(model, model.user_id == User.id)
+        .where(model.id == row_id, User.is_active, User.deleted_at.is_(None))
+    )

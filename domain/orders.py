@@ -1,0 +1,304 @@
+"""Orders as their buyer meets them: accept, find, list, cancel; and the promoter's approval.
+
+The way of an order after this: allocation.py (stock), payments.py (money), settlement.py, tickets.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session, joinedload, selectinload
+from uuid_utils.compat import uuid7
+
+from domain import audit
+from domain.audit import Actor
+from domain.errors import ConflictError, InvalidError, KeyReusedError, NotFoundError, SoldOutError
+from domain.messages import OpenPayment, ServeTier, announce
+from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
+from domain.ownership import may_edit
+from domain.rules.clocks import Clocks
+from domain.rules.lifecycle import ENDED
+from domain.rules.pricing import Line, Totals, add_up, price_line
+from domain.rules.states import AttemptKind, EventStatus, OrderReason, OrderStage
+from domain.storefront import Offer
+from domain.transitions import close, give_up, lock_order, move
+
+Offers = Mapping[UUID, Offer]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a purchase wants of one tier."""
+
+    tier_id: UUID
+    quantity: int
+    attendees: Sequence[Mapping[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A request to buy, with the client's idempotency key and the fingerprint of what it stands for."""
+
+    buyer_id: UUID
+    event_id: UUID
+    wishes: Sequence[Wish]
+    idempotency_key: str
+    fingerprint: str
+    request_id: str | None = None
+    billing_name: str | None = None
+    billing_email: str | None = None
+    billing_address: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The order that stands for a purchase; `replayed` when an earlier request made it."""
+
+    order_id: UUID
+    replayed: bool
+
+
+def accept(session: Session, purchase: Purchase, offers: Offers, now: datetime) -> Acceptance:
+    """Take a purchase into the tiers' lines: one statement, whatever the order holds.
+
+    `offers` is a recent picture of the tiers. Raises `InvalidError`, `ConflictError` or `SoldOutError` when the edge
+    can already tell that it will not be served, `KeyReusedError` when the key stands for another request.
+    """
+    try:
+        lines = _price(purchase, offers, now)
+    except (InvalidError, ConflictError):
+        # The same purchase may have been accepted while it still could be.
+        if replay := _find_replay(session, purchase):
+            return replay
+        raise
+    order_id = _insert(session, purchase, lines, currency=offers[purchase.wishes[0].tier_id].currency)
+    if order_id is None:
+        replay = _find_replay(session, purchase)
+        assert replay is not None, "the insert met a key that is not there"
+        return replay
+    for wish in purchase.wishes:
+        announce(session, ServeTier(wish.tier_id))
+    return Acceptance(order_id, replayed=False)
+
+
+def _price(purchase: Purchase, offers: Offers, now: datetime) -> list[Line]:
+    lines = []
+    for index, wish in enumerate(purchase.wishes):
+        pointer = f"/items/{index}"
+        offer = offers.get(wish.tier_id)
+        if offer is None or offer.event_id != purchase.event_id or not offer.is_public:
+            raise InvalidError("This event has no such tier.", pointer=f"{pointer}/tier_id")
+        _check_sale(offer, now, pointer)
+        _check_quantity(offer, wish.quantity, pointer)
+        lines.append(price_line(offer.unit_price, wish.quantity, offer.terms))
+    return lines
+
+
+def _check_sale(offer: Offer, now: datetime, pointer: str) -> None:
+    if offer.event_status is EventStatus.CANCELLED:
+        raise ConflictError("This event was cancelled.", code="event-cancelled", pointer=pointer)
+    if offer.sale_starts_at is not None and now < offer.sale_starts_at:
+        raise ConflictError(
+            f"{offer.name} is on sale from {offer.sale_starts_at.isoformat()}.", code="sale-not-open", pointer=pointer
+        )
+    if not offer.is_on_sale(now):
+        raise ConflictError(f"The sale of {offer.name} is closed.", code="sale-closed", pointer=pointer)
+
+
+def _check_quantity(offer: Offer, quantity: int, pointer: str) -> None:
+    most = min(offer.max_per_order, offer.max_per_person or offer.max_per_order)
+    if not offer.min_per_order <= quantity <= most:
+        raise ConflictError(
+            f"An order of {offer.name} has {offer.min_per_order} to {most} tickets.",
+            code="limit-exceeded",
+            pointer=f"{pointer}/quantity",
+        )
+    if offer.available < quantity:
+        raise SoldOutError(
+            f"{offer.name} is sold out." if offer.is_sold_out else f"Only {offer.available} of {offer.name} are left.",
+            links={"waitlist": f"/api/v1/events/{offer.event_id}/waitlist"},
+            pointer=f"{pointer}/quantity",
+        )
+
+
+_INSERT = text("""
+    WITH placed AS (
+        INSERT INTO orders (id, user_id, event_id, currency, subtotal, fees, absorbed_fees, tax, total, billing_name,
+                            billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id)
+        VALUES (:id, :user_id, :event_id, :currency, :subtotal, :fees, :absorbed_fees, :tax, :total, :billing_name,
+                :billing_email, :billing_address, :key, :fingerprint, :request_id)
+        ON CONFLICT (user_id, idempotency_key) DO NOTHING
+        RETURNING id, sequence
+    ), lined AS (
+        INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
+                                 tax, attendees)
+        SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
+               item.fees, item.absorbed_fees, item.tax, item.attendees
+        FROM placed, jsonb_to_recordset(:items)
+            AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
+                     absorbed_fees bigint, tax bigint, attendees jsonb)
+    ), told AS (
+        INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
+    )
+    SELECT id FROM placed
+""").bindparams(bindparam("billing_address", type_=JSONB(none_as_null=True)), bindparam("items", type_=JSONB))
+
+
+def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> UUID | None:
+    """Insert order, items and first line of the timeline; return None if the key is taken."""
+    totals: Totals = add_up(lines)
+    items: list[dict[str, Any]] = [
+        {
+            "id": str(uuid7()),
+            "tier_id": str(wish.tier_id),
+            "quantity": line.quantity,
+            "unit_price": line.unit_price,
+            "subtotal": line.subtotal,
+            "fees": line.fees,
+            "absorbed_fees": line.absorbed_fees,
+            "tax": line.tax,
+            "attendees": list(wish.attendees) or None,
+        }
+        for wish, line in zip(purchase.wishes, lines, strict=True)
+    ]
+    values = {
+        "id": uuid7(),
+        "user_id": purchase.buyer_id,
+        "event_id": purchase.event_id,
+        "currency": currency,
+        "subtotal": totals.subtotal,
+        "fees": totals.fees,
+        "absorbed_fees": totals.absorbed_fees,
+        "tax": totals.tax,
+        "total": totals.total,
+        "billing_name": purchase.billing_name,
+        "billing_email": purchase.billing_email,
+        "billing_address": purchase.billing_address,
+        "key": purchase.idempotency_key,
+        "fingerprint": purchase.fingerprint,
+        "request_id": purchase.request_id,
+        "items": items,
+    }
+    order_id: UUID | None = session.scalar(_INSERT, values)
+    return order_id
+
+
+def _find_replay(session: Session, purchase: Purchase) -> Acceptance | None:
+    row = session.execute(
+        select(Order.id, Order.idempotency_fingerprint).where(
+            Order.user_id == purchase.buyer_id, Order.idempotency_key == purchase.idempotency_key
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.idempotency_fingerprint != purchase.fingerprint:
+        raise KeyReusedError("This Idempotency-Key stands for another purchase; send a new one.")
+    return Acceptance(row.id, replayed=True)
+
+
+_WHOLE = (
+    selectinload(Order.items).joinedload(OrderItem.tier),
+    selectinload(Order.timeline),
+    joinedload(Order.event).joinedload(Event.promoter),
+)
+
+
+def find(session: Session, order_id: UUID, viewer: Actor) -> Order:
+    """Return an order with its items and timeline, for its buyer, its event's promoter or an admin.
+
+    Raises `NotFoundError` for everybody else.
+    """
+    order = session.scalar(
+        select(Order).where(Order.id == order_id).options(*_WHOLE).execution_options(populate_existing=True)
+    )
+    if order is None or not (order.user_id == viewer.user_id or may_edit(order.event, viewer)):
+        raise NotFoundError("order")
+    return order
+
+
+def list_own(session: Session, buyer_id: UUID, *, limit: int, after: UUID | None) -> Sequence[Order]:
+    """Return a buyer's orders, newest first, one more than `limit` if there are more."""
+    query = select(Order).where(Order.user_id == buyer_id).options(*_WHOLE).order_by(Order.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(Order.id < after)
+    return session.scalars(query).all()
+
+
+def find_tickets(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, list[Ticket]]:
+    """Return the tickets of these orders."""
+    tickets: dict[UUID, list[Ticket]] = {order_id: [] for order_id in order_ids}
+    rows = session.scalars(
+        select(Ticket).where(Ticket.order_id.in_(order_ids)).order_by(Ticket.order_item_id, Ticket.position)
+    )
+    for ticket in rows:
+        tickets[ticket.order_id].append(ticket)
+    return tickets
+
+
+def find_last_charges(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, PaymentTransaction]:
+    """Return the latest attempt to charge each of these orders, where there was one."""
+    rows = session.scalars(
+        select(PaymentTransaction)
+        .where(PaymentTransaction.order_id.in_(order_ids), PaymentTransaction.kind == AttemptKind.CHARGE)
+        .order_by(PaymentTransaction.attempt)
+    )
+    return {attempt.order_id: attempt for attempt in rows}
+
+
+def lock_for_buyer(session: Session, order_id: UUID, buyer_id: UUID | None) -> Order:
+    """Lock a buyer's own order; raise `NotFoundError` for anybody else's."""
+    order = lock_order(session, order_id)
+    if order is None or order.user_id != buyer_id:
+        raise NotFoundError("order")
+    return order
+
+
+def lock_for_promoter(session: Session, order_id: UUID, actor: Actor) -> Order:
+    """Lock an order of the actor's own event, or any for an admin; raise `NotFoundError` for the rest."""
+    order = lock_order(session, order_id)
+    if order is not None:
+        event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
+        if may_edit(event, actor):
+            return order
+    raise NotFoundError("order")
+
+
+def cancel(session: Session, order_id: UUID, buyer: Actor, now: datetime) -> None:
+    """Give up an order that is not paid; repeating it changes nothing.
+
+    Raises `ConflictError` for one that has been paid: that is a refund's business.
+    """
+    order = lock_for_buyer(session, order_id, buyer.user_id)
+    if order.stage is OrderStage.EXPIRING or (order.stage in ENDED and order.confirmed_at is None):
+        return
+    if order.confirmed_at is not None:
+        raise ConflictError("This order has been paid; ask for a refund instead.", code="not-cancellable")
+    give_up(session, order, OrderReason.BUYER_CANCELLED, now)
+    audit.record(session, buyer, "order.cancel", order)
+
+
+def approve(session: Session, order_id: UUID, actor: Actor, clocks: Clocks, now: datetime) -> None:
+    """Let a held order go on to payment; raise `ConflictError` unless it awaits approval."""
+    order = lock_for_promoter(session, order_id, actor)
+    _require_awaiting_approval(order)
+    move(session, order, OrderStage.HELD, "approved")
+    order.hold_expires_at = order.hold_limit_at = clocks.latest_end(now)
+    announce(session, OpenPayment(order.id), order.request_id)
+    audit.record(session, actor, "order.approve", order)
+
+
+def decline(session: Session, order_id: UUID, actor: Actor, now: datetime) -> None:
+    """Refuse an order that awaits approval; raise `ConflictError` for any other."""
+    order = lock_for_promoter(session, order_id, actor)
+    _require_awaiting_approval(order)
+    close(session, order, OrderReason.DECLINED, now)
+    audit.record(session, actor, "order.decline", order)
+
+
+def _require_awaiting_approval(order: Order) -> None:
+    if order.stage is not OrderStage.AWAITING_APPROVAL:
+        raise ConflictError("This order does not await approval.", code="not-awaiting-approval")

@@ -1,0 +1,91 @@
+"""What is looked for instead of being waited for: stalled steps, clocks that ran out, and what has grown old.
+
+Nothing here is needed while every message arrives; with it, none is needed.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from domain import notifications, payments, refunds, tickets, tier_work, waitlist
+from domain.messages import Message, ServeTier
+from domain.models import AccountToken, Event, IdempotencyKey, Order, RefreshToken
+from domain.rules.states import EventStatus, OrderReason, OrderStage
+from domain.transitions import give_up, lock_order
+
+BATCH = 200
+KEYS_KEPT = timedelta(days=1)
+TOKENS_KEPT = timedelta(days=30)
+"""Spent refresh tokens stay so long after their end, so that the reuse of an old one is still noticed."""
+
+EXPIRY_REASONS = {
+    OrderStage.PARTLY_HELD: OrderReason.INCOMPLETE,
+    OrderStage.AWAITING_APPROVAL: OrderReason.APPROVAL_EXPIRED,
+    OrderStage.OFFERED: OrderReason.OFFER_EXPIRED,
+    OrderStage.HELD: OrderReason.HOLD_EXPIRED,
+    OrderStage.AWAITING_PAYMENT: OrderReason.HOLD_EXPIRED,
+    OrderStage.PAYMENT_DELAYED: OrderReason.HOLD_EXPIRED,
+    OrderStage.PROCESSING: OrderReason.HOLD_EXPIRED,
+}
+
+
+def find_stalled(session: Session, before: datetime) -> list[Message]:
+    """Return a message for every row that has waited since before then."""
+    messages: list[Message] = [ServeTier(tier_id) for tier_id in tier_work.find_unserved(session)]
+    for noun in (payments, refunds, tickets, notifications, waitlist):
+        messages.extend(noun.stalled(session, before))
+    return messages
+
+
+def expire(sessions: sessionmaker[Session], now: datetime) -> int:
+    """End the orders whose clock ran out, each in a transaction of its own; return how many."""
+    with sessions() as session:
+        due = session.scalars(
+            select(Order.id).where(Order.hold_expires_at <= now).order_by(Order.hold_expires_at).limit(BATCH)
+        ).all()
+    return sum(_expire_one(sessions, order_id, now) for order_id in due)
+
+
+def _expire_one(sessions: sessionmaker[Session], order_id: UUID, now: datetime) -> bool:
+    with sessions.begin() as session:
+        order = lock_order(session, order_id)
+        if order is None or order.hold_expires_at is None or order.hold_expires_at > now:
+            return False
+        reason = EXPIRY_REASONS.get(order.stage)
+        if reason is None:
+            order.hold_expires_at = None
+            return False
+        give_up(session, order, reason, now)
+        return True
+
+
+def complete_events(session: Session, now: datetime) -> int:
+    """Complete the events that are over; return how many."""
+    done = session.execute(
+        update(Event)
+        .where(Event.status == EventStatus.PUBLISHED, Event.ends_at <= now)
+        .values(status=EventStatus.COMPLETED)
+        .returning(Event.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(done.all())
+
+
+ANALYTICS = text("SELECT matviewname FROM pg_matviews WHERE schemaname = current_schema() ORDER BY matviewname")
+
+
+def refresh_analytics(session: Session) -> list[str]:
+    """Refresh the materialized views without locking out their readers; return their names."""
+    names = list(session.scalars(ANALYTICS))
+    for name in names:
+        session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))
+    return names
+
+
+def tidy(session: Session, now: datetime) -> None:
+    """Delete what nobody can use any more."""
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEYS_KEPT))
+    session.execute(delete(RefreshToken).where(RefreshToken.expires_at < now - TOKENS_KEPT))
+    session.execute(delete(AccountToken).where(AccountToken.expires_at < now - TOKENS_KEPT))

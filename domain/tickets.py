@@ -1,0 +1,147 @@
+"""Tickets of an order: issued in the transaction that settles it, rendered afterwards, withdrawn when it is undone.
+
+The code's meaning at the door, and transfers, are other issues' work.
+"""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, exists, select, update
+from sqlalchemy.orm import Session, defer, joinedload, sessionmaker
+
+from domain.buyers import buyer_of, write_to_buyer
+from domain.errors import NotFoundError
+from domain.messages import Message, RenderTickets, SendMail, announce
+from domain.models import Order, OrderItem, Ticket, User
+from domain.ports import QRRenderer, Signer, TicketClaims
+from domain.rules.lifecycle import CONFIRMED
+from domain.rules.states import OrderStage, TicketStatus
+from domain.transitions import lock_order, move
+
+CODE_BYTES = 16
+"""128 random bits (OWASP ASVS 4.0.3, 6.3): a code cannot be guessed."""
+STALLED_LIMIT = 500
+
+
+def issue(session: Session, order: Order, now: datetime) -> list[Ticket]:
+    """Issue the tickets of a locked order that is being confirmed, one row per seat, and ask for their pictures."""
+    buyer = buyer_of(session, order)
+    issued = [
+        _issue_one(order, item, position, buyer, now)
+        for item in order.items
+        for position in range(1, item.quantity + 1)
+    ]
+    session.add_all(issued)
+    announce(session, RenderTickets(order.id), order.request_id)
+    return issued
+
+
+def _issue_one(order: Order, item: OrderItem, position: int, buyer: User, now: datetime) -> Ticket:
+    named = item.attendees or []
+    attendee = named[position - 1] if position <= len(named) else {}
+    return Ticket(
+        order_id=order.id,
+        order_item_id=item.id,
+        position=position,
+        tier_id=item.tier_id,
+        event_id=order.event_id,
+        holder_id=order.user_id,
+        code=secrets.token_urlsafe(CODE_BYTES),
+        status=TicketStatus.VALID,
+        attendee_name=attendee.get("name") or buyer.full_name,
+        attendee_email=attendee.get("email") or buyer.email,
+        created_at=now,
+    )
+
+
+def render(sessions: sessionmaker[Session], signer: Signer, renderer: QRRenderer, order_id: UUID) -> None:
+    """Sign and draw the order's tickets that have no picture yet; the last one completes the order."""
+    with sessions.begin() as session:
+        missing = session.execute(
+            select(Ticket.id, Ticket.event_id, Ticket.code, Ticket.code_version)
+            .join(Order, Order.id == Ticket.order_id)
+            .where(Ticket.order_id == order_id, Order.stage.in_(CONFIRMED), *_UNRENDERED)
+            .order_by(Ticket.id)
+        ).all()
+    # Drawing takes milliseconds each: no transaction stays open over it.
+    drawn = []
+    for ticket in missing:
+        payload = signer.sign(TicketClaims(ticket.event_id, ticket.code, ticket.code_version))
+        drawn.append((ticket.id, ticket.code, payload, base64.b64encode(renderer.png(payload)).decode("ascii")))
+    with sessions.begin() as session:
+        order = lock_order(session, order_id)
+        if order is not None and order.stage in CONFIRMED:
+            _keep(session, drawn)
+            _complete(session, order)
+
+
+def _keep(session: Session, drawn: Sequence[tuple[UUID, str, str, str]]) -> None:
+    for ticket_id, code, payload, image in drawn:
+        session.execute(
+            update(Ticket)
+            # A transfer may have rotated the code while we drew.
+            .where(Ticket.id == ticket_id, Ticket.code == code, *_UNRENDERED)
+            .values(qr_payload=payload, qr_image=image)
+        )
+
+
+def _complete(session: Session, order: Order) -> None:
+    is_unfinished = session.scalar(select(exists().where(Ticket.order_id == order.id, *_UNRENDERED)))
+    if order.stage is OrderStage.ISSUING and not is_unfinished:
+        move(session, order, OrderStage.COMPLETE, "tickets_issued", count=order.total_tickets)
+        confirmation = write_to_buyer(session, order, "order_confirmed")
+        announce(session, SendMail(confirmation.id), order.request_id)
+
+
+def withdraw(session: Session, order: Order, status: TicketStatus) -> None:
+    """Take the order's unused tickets back: from now on they are `cancelled` or `refunded`."""
+    session.execute(
+        update(Ticket).where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID).values(status=status)
+    )
+
+
+def has_used(session: Session, order: Order) -> bool:
+    """Tell whether somebody went in with a ticket of the order."""
+    return bool(session.scalar(select(exists().where(Ticket.order_id == order.id, Ticket.status == TicketStatus.USED))))
+
+
+def stalled(session: Session, before: datetime) -> list[Message]:
+    """Return the messages for orders whose tickets have waited for their pictures since `before`."""
+    waiting = session.scalars(
+        select(Ticket.order_id)
+        .join(Order, Order.id == Ticket.order_id)
+        .where(Ticket.created_at < before, Order.stage.in_(CONFIRMED), *_UNRENDERED)
+        .group_by(Ticket.order_id)
+        .order_by(Ticket.order_id)
+        .limit(STALLED_LIMIT)
+    )
+    return [RenderTickets(order_id) for order_id in waiting]
+
+
+_UNRENDERED = (Ticket.qr_payload.is_(None), Ticket.status == TicketStatus.VALID)
+
+
+def list_tickets(session: Session, holder_id: UUID, *, limit: int, after: UUID | None) -> Sequence[Ticket]:
+    """Return a holder's tickets, newest first, one more than `limit` if there are more."""
+    query = _own_tickets(holder_id).order_by(Ticket.id.desc()).limit(limit + 1)
+    return session.scalars(query if after is None else query.where(Ticket.id < after)).all()
+
+
+def find_ticket(session: Session, holder_id: UUID, ticket_id: UUID) -> Ticket:
+    """Return a holder's own ticket; raise `NotFoundError` for anybody else's."""
+    ticket = session.scalar(_own_tickets(holder_id).where(Ticket.id == ticket_id))
+    if ticket is None:
+        raise NotFoundError("ticket")
+    return ticket
+
+
+def _own_tickets(holder_id: UUID) -> Select[Ticket]:
+    """Select a holder's tickets with what they are for, but without their pictures, which are a kilobyte each."""
+    return (
+        select(Ticket)
+        .where(Ticket.holder_id == holder_id)
+        .options(joinedload(Ticket.event), joinedload(Ticket.tier), defer(Ticket.qr_image))
+    )

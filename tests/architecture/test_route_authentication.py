@@ -1,0 +1,128 @@
+"""Who may call what, in one table: a route that is not listed here, or is marked otherwise, fails."""
+
+import pytest
+
+from web.auth import access_of
+from web.rate_limits import UNLIMITED
+
+ROUTES = """
+GET    /                                           public
+GET    /api/v1/admin/audit-log                     admin fresh
+GET    /api/v1/admin/users                         admin fresh
+GET    /api/v1/admin/users/<uuid:user_id>          admin fresh
+PATCH  /api/v1/admin/users/<uuid:user_id>          admin fresh
+POST   /api/v1/auth/login                          public [accounts]
+POST   /api/v1/auth/logout                         user [accounts]
+GET    /api/v1/auth/me                             user
+PATCH  /api/v1/auth/me                             user
+POST   /api/v1/auth/password/forgot                public [accounts]
+POST   /api/v1/auth/password/reset                 public [accounts]
+POST   /api/v1/auth/refresh                        public [accounts]
+POST   /api/v1/auth/register                       public [accounts]
+POST   /api/v1/auth/verify-email                   public [accounts]
+POST   /api/v1/auth/verify-email/resend            user [accounts]
+GET    /api/v1/events                              public
+POST   /api/v1/events                              admin+promoter
+DELETE /api/v1/events/<uuid:event_id>              admin+promoter
+GET    /api/v1/events/<uuid:event_id>              public
+PUT    /api/v1/events/<uuid:event_id>              admin+promoter
+POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
+POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
+GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
+GET    /api/v1/events/<uuid:event_id>/tiers        public
+POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter
+POST   /api/v1/events/<uuid:event_id>/waitlist     user
+GET    /api/v1/orders                              user
+POST   /api/v1/orders                              user [orders]
+GET    /api/v1/orders/<uuid:order_id>              user
+POST   /api/v1/orders/<uuid:order_id>/approve      admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/cancel       user
+POST   /api/v1/orders/<uuid:order_id>/confirm      user [orders]
+POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter fresh
+GET    /api/v1/promoters                           admin
+POST   /api/v1/promoters/<uuid:promoter_id>/reject admin fresh
+PUT    /api/v1/promoters/<uuid:promoter_id>/terms  admin fresh
+POST   /api/v1/promoters/<uuid:promoter_id>/verify admin fresh
+GET    /api/v1/promoters/me                        user
+PATCH  /api/v1/promoters/me                        user
+POST   /api/v1/promoters/me                        user
+GET    /api/v1/tickets                             user
+GET    /api/v1/tickets/<uuid:ticket_id>            user
+GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
+GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
+DELETE /api/v1/tiers/<uuid:tier_id>                admin+promoter
+PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
+GET    /api/v1/tiers/<uuid:tier_id>/availability   public
+POST   /api/v1/tiers/<uuid:tier_id>/pause          admin+promoter
+POST   /api/v1/tiers/<uuid:tier_id>/resume         admin+promoter
+GET    /api/v1/waitlist                            user
+DELETE /api/v1/waitlist/<uuid:entry_id>            user
+GET    /api/v1/waitlist/<uuid:entry_id>            user
+POST   /api/v1/waitlist/<uuid:entry_id>/accept     user
+POST   /api/v1/waitlist/<uuid:entry_id>/decline    user
+GET    /docs                                       public
+GET    /docs/assets/<path:name>                    public [unlimited]
+GET    /healthz                                    public [unlimited]
+GET    /metrics                                    public [unlimited]
+GET    /openapi.json                               public
+GET    /orders/<uuid:order_id>                     public
+GET    /pages/<path:name>                          public [unlimited]
+GET    /readyz                                     public [unlimited]
+GET    /reset-password                             public
+POST   /reset-password                             public [accounts]
+GET    /verify-email                               public
+POST   /verify-email                               public [accounts]
+GET    /waitlist/<uuid:entry_id>/offer             public
+POST   /waitlist/<uuid:entry_id>/offer             public
+POST   /webhooks/sendgrid                          public [unlimited]
+POST   /webhooks/stripe                            public [unlimited]
+"""
+
+
+def read_table():
+    lines = [line.split(maxsplit=2) for line in ROUTES.strip().splitlines()]
+    return {(method, rule): mark for method, rule, mark in lines}
+
+
+@pytest.fixture(scope="module")
+def marks(bare_app):
+    app = bare_app
+    return {
+        (method, rule.rule): describe(app.view_functions[rule.endpoint])
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+
+def describe(view):
+    access = access_of(view)
+    if access.is_public:
+        who = "public"
+    elif access.roles:
+        who = "+".join(sorted(access.roles)) + (" fresh" if access.fresh else "")
+    else:
+        who = "user"
+    limit = getattr(view, "rate_limit", None)
+    return f"{who} [{limit}]" if limit else who
+
+
+def test_every_route_is_marked_as_the_table_says(marks):
+    assert marks == read_table()
+
+
+def test_only_what_harms_nobody_is_unlimited(marks):
+    free = {rule for (_, rule), mark in marks.items() if UNLIMITED in mark}
+    assert all(rule.startswith(("/docs/assets/", "/pages/", "/webhooks/")) or rule.count("/") == 1 for rule in free)
+
+
+def test_strangers_change_nothing_without_a_secret_of_their_own(marks):
+    changing = {rule for (method, rule), mark in marks.items() if method != "GET" and mark.startswith("public")}
+    with_a_secret = (
+        "/api/v1/auth/",
+        "/webhooks/",
+        "/verify-email",
+        "/reset-password",
+        "/waitlist/<uuid:entry_id>/offer",
+    )
+    assert {rule for rule in changing if not rule.startswith(with_a_secret)} == set()

@@ -1,0 +1,186 @@
+"""A till for tests of money: orders in real tables, payments at a gateway in memory."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import selectinload, sessionmaker
+from uuid_utils.compat import uuid7
+
+from adapters.database import dispatch_after_commit
+from domain import attempts, openings, payment_events, payments, refunds, repayment, settlement
+from domain.audit import Actor
+from domain.models import EmailNotification, LedgerEntry, Order, PaymentTransaction, Ticket, TimelineEntry, WebhookEvent
+from domain.rules.clocks import Clocks
+from domain.rules.states import AttemptKind, OrderStage
+from domain.transitions import give_up, lock_order
+from tests.factories import OrderFactory, bound_to
+from tests.fakes.payment_gateway import FakePaymentGateway
+
+CLOCKS = Clocks(
+    hold_seconds=300,
+    hold_limit_seconds=1200,
+    hold_extension_seconds=120,
+    partly_held_seconds=120,
+    approval_seconds=3600,
+    offer_seconds=1800,
+    expiring_limit_seconds=120,
+)
+
+
+class Till:
+    """Every use case of money by one word, each in transactions of its own; `now` can be moved."""
+
+    def __init__(self, sessions, gateway, announced):
+        self.sessions, self.gateway, self.announced = sessions, gateway, announced
+        self.now = datetime.now(UTC)
+
+    def advance(self, **parts):
+        self.now += timedelta(**parts)
+
+    def hold(self, **values):
+        with self.sessions.begin() as session, bound_to(session):
+            return OrderFactory(**{"stage": OrderStage.HELD, "with_payment": False, **values}).id
+
+    def open(self, order_id):
+        openings.open_payment(self.sessions, self.gateway, order_id, self.now, CLOCKS)
+
+    def request(self, order_id, card="visa"):
+        with self.sessions.begin() as session:
+            order = session.get_one(Order, order_id)
+            payments.request_confirmation(session, order, f"pm_card_{card}", self.now, CLOCKS)
+
+    def confirm(self, order_id):
+        payments.confirm_payment(self.sessions, self.gateway, order_id, self.now)
+
+    def pay(self, order_id, card="visa"):
+        self.request(order_id, card)
+        self.confirm(order_id)
+
+    def pay_by_client(self, order_id, card="visa"):
+        """Pay as Stripe.js does, behind our back."""
+        self.gateway.confirm_intent(self.read(order_id).stripe_payment_intent_id, f"pm_card_{card}", str(uuid7()))
+
+    def settle(self, order_id):
+        return settlement.settle_payment(self.sessions, self.gateway, order_id, self.now)
+
+    def reconcile(self):
+        # The rows carry the server's time, and a reading pauses before the next.
+        return settlement.reconcile(self.sessions, self.gateway, self.now + timedelta(seconds=10))
+
+    def give_up(self, order_id, reason):
+        with self.sessions.begin() as session:
+            give_up(session, lock_order(session, order_id), reason, self.now)
+
+    def cancel(self, order_id):
+        payments.cancel_payment(self.sessions, self.gateway, order_id, self.now, CLOCKS)
+
+    def paid(self, card="visa", **values):
+        order_id = self.hold(**values)
+        self.open(order_id)
+        self.pay(order_id, card)
+        return order_id
+
+    def add_stray(self, order_id):
+        """Let another intent of a paid order be paid, too; return its id."""
+        intent = replace(
+            self.gateway.intents[self.read(order_id).stripe_payment_intent_id], id="pi_stray", charge_id="ch_stray"
+        )
+        self.gateway.intents[intent.id] = intent
+        with self.sessions.begin() as session:
+            order = session.get_one(Order, order_id)
+            attempts.identify(attempts.open_charge(session, order, intent.account_id, self.now), intent)
+        return intent.id
+
+    def request_refund(self, order_id, amount=None, reason="requested", actor=None):
+        with self.sessions.begin() as session:
+            order = session.get_one(Order, order_id)
+            refund = refunds.request_refund(
+                session, order, reason=reason, requested_by=actor or Actor(), now=self.now, amount=amount
+            )
+            return refund.id
+
+    def carry_out(self, refund_id):
+        repayment.carry_out_refund(self.sessions, self.gateway, refund_id, self.now)
+
+    def refund(self, order_id, amount=None, **values):
+        refund_id = self.request_refund(order_id, amount, **values)
+        self.carry_out(refund_id)
+        return refund_id
+
+    def event(self, subject, kind="payment_intent.succeeded"):
+        """Put an event about an object of the provider into the inbox."""
+        with self.sessions.begin() as session:
+            event = WebhookEvent(
+                provider="stripe", provider_event_id=f"evt_{uuid7()}", type=kind, payload={"data": {"object": subject}}
+            )
+            session.add(event)
+            session.flush()
+            return event.id
+
+    def receive(self, event_id):
+        payment_events.receive_event(self.sessions, self.gateway, event_id, self.now)
+
+    def inbox(self, event_id):
+        with self.sessions() as session:
+            return session.get_one(WebhookEvent, event_id)
+
+    def read(self, order_id):
+        with self.sessions() as session:
+            return session.scalars(select(Order).where(Order.id == order_id).options(selectinload(Order.items))).one()
+
+    def _rows(self, model, order_id, *conditions):
+        with self.sessions() as session:
+            return session.scalars(
+                select(model).where(model.order_id == order_id, *conditions).order_by(model.id)
+            ).all()
+
+    def timeline(self, order_id):
+        return [entry.kind for entry in self._rows(TimelineEntry, order_id)]
+
+    def charges(self, order_id):
+        return self._rows(PaymentTransaction, order_id, PaymentTransaction.kind == AttemptKind.CHARGE)
+
+    def charge(self, order_id):
+        (charge,) = self.charges(order_id)
+        return charge
+
+    def refunds(self, order_id):
+        return self._rows(PaymentTransaction, order_id, PaymentTransaction.kind == AttemptKind.REFUND)
+
+    def ledger(self, order_id):
+        return [(entry.kind.value, entry.amount) for entry in self._rows(LedgerEntry, order_id)]
+
+    def tickets(self, order_id):
+        return self._rows(Ticket, order_id)
+
+    def mails(self, order_id):
+        return [mail.template for mail in self._rows(EmailNotification, order_id)]
+
+    def heard(self, kind):
+        """Return, and forget, the announced messages of this kind."""
+        found = [message for message in self.announced if isinstance(message, kind)]
+        self.announced[:] = [message for message in self.announced if not isinstance(message, kind)]
+        return found
+
+
+@pytest.fixture
+def gateway():
+    return FakePaymentGateway()
+
+
+@pytest.fixture
+def till(engine, gateway, announced):
+    """Return a till whose work is undone after the test; all of it happens at one moment of the server's clock."""
+    with engine.connect() as connection, connection.begin() as transaction:
+        sessions = sessionmaker(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
+        dispatch_after_commit(sessions, announced.extend)
+        yield Till(sessions, gateway, announced)
+        transaction.rollback()
+
+
+@pytest.fixture
+def busy_till(sessions, gateway, announced):
+    """Return a till that commits for real, for tests that use it from several threads."""
+    return Till(sessions, gateway, announced)

@@ -1,0 +1,114 @@
+"""The web app: `create_app` puts the parts together, in the order in which a request meets them.
+
+What the parts do is in their own modules; a blueprint is one noun's routes.
+"""
+
+from flask import Response, request
+from flask_openapi import APIBlueprint
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from adapters.logs import set_up_logs
+from settings import Settings, load
+from web import (
+    accounts,
+    admin,
+    auth,
+    docs,
+    events,
+    health,
+    orders,
+    problems,
+    promoters,
+    rate_limits,
+    request_bodies,
+    request_ids,
+    tickets,
+    tiers,
+    waitlist,
+    webhooks,
+)
+from web.metrics import measure_requests
+from web.openapi import SECURITY_SCHEMES, ProblemDetails, TicketVendor, info
+from web.pages import accounts as account_pages
+from web.pages import home as home_page
+from web.pages import orders as order_pages
+from web.pages import waitlist as waitlist_pages
+from web.services import EXTENSION, Services, open_services
+
+API_BLUEPRINTS: list[APIBlueprint] = [
+    accounts.blueprint,
+    promoters.blueprint,
+    events.blueprint,
+    tiers.blueprint,
+    orders.blueprint,
+    waitlist.blueprint,
+    tickets.blueprint,
+    admin.blueprint,
+    webhooks.blueprint,
+    health.blueprint,
+]
+"""The nouns of the API, as they appear on the docs page."""
+BLUEPRINTS = [
+    docs.blueprint,
+    home_page.blueprint,
+    account_pages.blueprint,
+    order_pages.blueprint,
+    waitlist_pages.blueprint,
+]
+"""What stands outside of the API's description."""
+
+
+def create_app(settings: Settings | None = None, services: Services | None = None) -> TicketVendor:
+    """Return the web app; a server calls it without arguments, tests bring what they want to replace."""
+    settings = settings or (services.settings if services else load())
+    if services is None:
+        set_up_logs(settings.log_level, process="web")
+        services = open_services(settings)
+    app = TicketVendor(
+        "web",
+        info=info(),
+        security_schemes=SECURITY_SCHEMES,
+        doc_ui=False,
+        validation_error_model=ProblemDetails,
+        validation_error_callback=problems.refuse_invalid,
+        static_folder=None,
+    )
+    app.openapi_version = "3.1.0"
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.extensions[EXTENSION] = services
+    if settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=1)  # type: ignore[method-assign]
+    _install(app, settings)
+    return app
+
+
+def _install(app: TicketVendor, settings: Settings) -> None:
+    problems.install(app)
+    request_ids.install(app)
+    measure_requests(app)
+    auth.install(app, settings)
+    app.before_request(auth.identify)
+    rate_limits.install(app, settings)
+    app.before_request(auth.enforce)
+    request_bodies.install(app)
+    app.after_request(_protect)
+    for noun in API_BLUEPRINTS:
+        app.register_api(noun)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+
+
+def _protect(response: Response) -> Response:
+    """Set the headers that keep browsers from guessing, framing and storing."""
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    if "Authorization" in request.headers or response.status_code >= 400:  # noqa: PLR2004 refusals are not for caches
+        headers.setdefault("Cache-Control", "private, no-store")
+    if request.is_secure:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+    return response

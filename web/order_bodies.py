@@ -1,0 +1,111 @@
+"""How an order is shown: rows in, body out. What it says is decided by the domain."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from domain.line import Place
+from domain.models import Order, OrderItem, PaymentTransaction, Ticket
+from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
+from domain.rules.states import OrderStage
+from web.schemas.orders import (
+    AmountsBody,
+    HoldBody,
+    ItemBody,
+    OrderBody,
+    OrderLinks,
+    OrderTicketBody,
+    PaymentBody,
+    PaymentErrorBody,
+    QueueBody,
+    TimelineBody,
+)
+
+API = "/api/v1"
+
+
+def order_body(
+    order: Order,
+    *,
+    place: Place | None,
+    attempt: PaymentTransaction | None,
+    tickets: Sequence[Ticket],
+    viewer_id: UUID,
+    now: datetime,
+) -> OrderBody:
+    """Return an order's body; the client secret is in the buyer's own only."""
+    return OrderBody(
+        id=order.id,
+        number=order.number,
+        event_id=order.event_id,
+        event_title=order.event.title,
+        status=order.status,
+        stage=order.stage,
+        reason=order.reason,
+        payment_status=order.payment_status,
+        source=order.source,
+        sequence=order.sequence,
+        queue=_queue(place),
+        hold=HoldBody(expires_at=order.hold_expires_at) if order.hold_expires_at else None,
+        payment=_payment(order, attempt, is_buyer=viewer_id == order.user_id),
+        amounts=AmountsBody.model_validate(order),
+        items=[_item(item) for item in order.items],
+        tickets=[_ticket(ticket) for ticket in tickets],
+        timeline=[TimelineBody.model_validate(entry) for entry in order.timeline],
+        created_at=order.created_at,
+        server_time=now,
+        links=_links(order),
+    )
+
+
+def _queue(place: Place | None) -> QueueBody | None:
+    if place is None:
+        return None
+    return QueueBody(position=place.position, ahead=place.ahead, eta_seconds=place.eta_seconds, paused=place.is_paused)
+
+
+def _payment(order: Order, attempt: PaymentTransaction | None, *, is_buyer: bool) -> PaymentBody | None:
+    if order.stripe_payment_intent_id is None:
+        return None
+    error = PaymentErrorBody(code=attempt.error_code, message=attempt.error_message) if attempt else None
+    return PaymentBody(
+        provider="stripe",
+        intent_id=order.stripe_payment_intent_id,
+        client_secret=order.stripe_client_secret if is_buyer and order.stage in PAYABLE else None,
+        next_action=attempt.next_action if attempt is not None and is_buyer else None,
+        last_error=error if attempt is not None and attempt.has_error else None,
+    )
+
+
+def _item(item: OrderItem) -> ItemBody:
+    return ItemBody(
+        tier_id=item.tier_id,
+        tier_name=item.tier.name,
+        quantity=item.quantity,
+        unit_price=item.unit_price,
+        subtotal=item.subtotal,
+        fees=item.fees,
+        tax=item.tax,
+    )
+
+
+def _ticket(ticket: Ticket) -> OrderTicketBody:
+    return OrderTicketBody(
+        id=ticket.id,
+        tier_id=ticket.tier_id,
+        status=ticket.status,
+        attendee_name=ticket.attendee_name,
+        ready=ticket.qr_payload is not None,
+        link=f"{API}/tickets/{ticket.id}",
+    )
+
+
+def _links(order: Order) -> OrderLinks:
+    here = f"{API}/orders/{order.id}"
+    may_cancel = order.stage not in ENDED | CONFIRMED | {OrderStage.EXPIRING}
+    return OrderLinks(
+        self=here,
+        event=f"{API}/events/{order.event_id}",
+        confirm=f"{here}/confirm" if order.stage in PAYABLE else None,
+        cancel=f"{here}/cancel" if may_cancel else None,
+    )

@@ -1,0 +1,248 @@
+"""Orders: submit, poll, list, confirm, cancel; a promoter's approval and refunds."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from flask import Response, request
+from sqlalchemy.orm import Session
+
+from domain import idempotency, line, orders, payments, refunds
+from domain.errors import NotFoundError
+from domain.line import Pulse
+from domain.orders import Purchase, Wish
+from domain.rules.lifecycle import WAITING
+from domain.rules.states import UserRole
+from web.auth import current_actor, current_user_id, require
+from web.idempotency import HEADER, REPLAYED, fingerprint, read_key, read_optional_key
+from web.openapi import describes, open_blueprint
+from web.order_bodies import order_body
+from web.paging import Page, PageArguments, cut
+from web.polling import add_polling_headers, asked_to_wait, is_unchanged, still_moves
+from web.rate_limits import limited
+from web.request_ids import request_id
+from web.responses import answer
+from web.schemas.orders import ConfirmRequest, OrderBody, OrderPath, OrderRequest, RefundRequest
+from web.services import services
+
+blueprint = open_blueprint("orders", "Purchases: accepted at once, decided in the order of arrival.")
+
+KEY_HEADER = {HEADER: ("Names this purchase: send the same one when you repeat it.", True)}
+OPTIONAL_KEY_HEADER = {HEADER: ("Names this request: a repetition is answered like the first.", False)}
+POLL_HEADERS = {
+    "ETag": "Differs when the order or its place differs.",
+    "Retry-After": "Seconds until it is worth asking again; absent once nothing moves any more.",
+}
+MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was answered again."}}
+
+
+@blueprint.post("/orders", summary="Submit a purchase", responses={202: OrderBody})
+@describes(
+    problems=(
+        "idempotency-key-missing",
+        "idempotency-key-malformed",
+        "idempotency-key-reused",
+        "sold-out",
+        "sale-closed",
+        "sale-not-open",
+        "limit-exceeded",
+        "event-cancelled",
+    ),
+    headers={202: {"Location": "Where to poll.", **MOVED[202]}},
+    request_headers=KEY_HEADER,
+)
+@limited("orders")
+def submit_order(body: OrderRequest) -> Response:
+    """Take a purchase into the tiers' lines. 202 means that it is stored and keeps its place whatever happens."""
+    purchase = _purchase(body)
+    offers = services().storefront.look([wish.tier_id for wish in purchase.wishes])
+    with services().sessions.begin() as session:
+        acceptance = orders.accept(session, purchase, offers, services().clock.now())
+    response = _show(acceptance.order_id, status=202)
+    response.headers["Location"] = f"/api/v1/orders/{acceptance.order_id}"
+    if acceptance.replayed:
+        response.headers[REPLAYED] = "true"
+    return response
+
+
+def _purchase(body: OrderRequest) -> Purchase:
+    billing = body.billing
+    address = billing.model_dump(exclude={"name", "email"}, exclude_none=True) if billing else {}
+    return Purchase(
+        buyer_id=current_user_id(),
+        event_id=body.event_id,
+        wishes=[
+            Wish(item.tier_id, item.quantity, [attendee.model_dump(exclude_none=True) for attendee in item.attendees])
+            for item in body.items
+        ],
+        idempotency_key=read_key(),
+        fingerprint=fingerprint(),
+        request_id=request_id(),
+        billing_name=billing.name if billing else None,
+        billing_email=billing.email if billing else None,
+        billing_address=address or None,
+    )
+
+
+@blueprint.get("/orders/<uuid:order_id>", summary="Poll an order", responses={200: OrderBody})
+@describes(
+    headers={200: POLL_HEADERS, 304: POLL_HEADERS},
+    request_headers={
+        "If-None-Match": ("The last ETag: 304 while nothing has changed.", False),
+        "Prefer": ("`wait=N` holds the answer until the order moves, N seconds at most.", False),
+    },
+)
+def poll_order(path: OrderPath) -> Response:
+    """Show where an order stands: its place in line, its clock, how to pay, its tickets, all that happened."""
+    pulse = _pulse(path.order_id)
+    seconds = asked_to_wait()
+    waited = False
+    if seconds and still_moves(pulse) and (is_unchanged(pulse) or not request.if_none_match):
+        pulse, waited = services().waiting_room.wait_for_change(services().sessions, path.order_id, pulse, seconds)
+    unchanged = is_unchanged(pulse)
+    response = add_polling_headers(Response(status=304), pulse) if unchanged else _show(path.order_id, status=200)
+    if waited:
+        response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    return response
+
+
+def _pulse(order_id: UUID) -> Pulse:
+    """Return the pulse of an order that the caller may see; strangers are told that there is none."""
+    with services().sessions() as session:
+        pulse = line.take_pulse(session, order_id)
+        if pulse is None:
+            raise NotFoundError("order")
+        if pulse.buyer_id != current_user_id():
+            orders.find(session, order_id, current_actor())
+    return pulse
+
+
+def _show(order_id: UUID, *, status: int) -> Response:
+    with services().sessions() as session:
+        order = orders.find(session, order_id, current_actor())
+        place = line.find_place(session, order_id) if order.stage in WAITING else None
+        tickets = orders.find_tickets(session, [order_id])[order_id]
+        body = order_body(
+            order,
+            place=place,
+            attempt=orders.find_last_charges(session, [order_id]).get(order_id),
+            tickets=tickets,
+            viewer_id=current_user_id(),
+            now=services().clock.now(),
+        )
+    return add_polling_headers(answer(body, status), Pulse(order.user_id, order.version, order.stage, place))
+
+
+@blueprint.get("/orders", summary="List your orders", responses={200: Page[OrderBody]})
+def list_orders(query: PageArguments) -> Response:
+    """List the orders of whoever is logged in, newest first."""
+    after = query.after(UUID)
+    with services().sessions() as session:
+        rows = orders.list_own(session, current_user_id(), limit=query.limit, after=after[0] if after else None)
+        page, cursor = cut(rows, query.limit, lambda order: (order.id,))
+        tickets = orders.find_tickets(session, [order.id for order in page])
+        charges = orders.find_last_charges(session, [order.id for order in page])
+        items = [
+            order_body(
+                order,
+                place=line.find_place(session, order.id) if order.stage in WAITING else None,
+                attempt=charges.get(order.id),
+                tickets=tickets[order.id],
+                viewer_id=current_user_id(),
+                now=services().clock.now(),
+            )
+            for order in page
+        ]
+    return answer(Page[OrderBody](items=items, next_cursor=cursor))
+
+
+@blueprint.post("/orders/<uuid:order_id>/confirm", summary="Pay", responses={202: OrderBody})
+@describes(
+    problems=(
+        "not-payable",
+        "payment-not-ready",
+        "payment-in-progress",
+        "hold-expired",
+        "idempotency-key-malformed",
+        "idempotency-key-reused",
+    ),
+    headers=MOVED,
+    request_headers=OPTIONAL_KEY_HEADER,
+)
+@limited("orders")
+def confirm_order(path: OrderPath, body: ConfirmRequest) -> Response:
+    """Pay with a payment method made by Stripe's client; a decline is no end, try again while the hold lasts."""
+
+    def act(session: Session) -> None:
+        order = orders.lock_for_buyer(session, path.order_id, current_user_id())
+        now, clocks = services().clock.now(), services().clocks
+        payments.request_confirmation(session, order, body.payment_method, now, clocks)
+
+    return _once(path.order_id, act)
+
+
+@blueprint.post("/orders/<uuid:order_id>/cancel", summary="Cancel an unpaid order", responses={202: OrderBody})
+@describes(problems=("not-cancellable",), headers=MOVED)
+def cancel_order(path: OrderPath) -> Response:
+    """Give up an order that is not paid; its stock goes to the next in line."""
+    return _once(
+        path.order_id, lambda session: orders.cancel(session, path.order_id, current_actor(), services().clock.now())
+    )
+
+
+@blueprint.post("/orders/<uuid:order_id>/approve", summary="Approve an order", responses={202: OrderBody})
+@describes(problems=("not-awaiting-approval",), headers=MOVED)
+@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+def approve_order(path: OrderPath) -> Response:
+    """Let an order of a tier that requires approval go on to payment."""
+    now, clocks = services().clock.now(), services().clocks
+    return _once(path.order_id, lambda session: orders.approve(session, path.order_id, current_actor(), clocks, now))
+
+
+@blueprint.post("/orders/<uuid:order_id>/decline", summary="Decline an order", responses={202: OrderBody})
+@describes(problems=("not-awaiting-approval",), headers=MOVED)
+@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+def decline_order(path: OrderPath) -> Response:
+    """Refuse an order that awaits approval; its stock goes back."""
+    return _once(
+        path.order_id, lambda session: orders.decline(session, path.order_id, current_actor(), services().clock.now())
+    )
+
+
+@blueprint.post("/orders/<uuid:order_id>/refund", summary="Refund an order", responses={202: OrderBody})
+@describes(
+    problems=("nothing-to-refund", "refund-exceeds-payment", "idempotency-key-malformed", "idempotency-key-reused"),
+    headers=MOVED,
+    request_headers=OPTIONAL_KEY_HEADER,
+)
+@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+def refund_order(path: OrderPath, body: RefundRequest) -> Response:
+    """Give a payment back, all that is left of it by default: then the tickets end, and their stock returns."""
+
+    def act(session: Session) -> None:
+        order = orders.lock_for_promoter(session, path.order_id, current_actor())
+        refunds.request_refund(
+            session,
+            order,
+            reason=body.reason,
+            requested_by=current_actor(),
+            now=services().clock.now(),
+            amount=body.amount,
+        )
+
+    return _once(path.order_id, act)
+
+
+def _once(order_id: UUID, act: Callable[[Session], None]) -> Response:
+    """Do what moves an order, once per idempotency key where one is sent, and show the order."""
+    key, buyer_id = read_optional_key(), current_user_id()
+    replayed = False
+    with services().sessions.begin() as session:
+        replayed = key is not None and idempotency.find_answer(session, buyer_id, key, fingerprint()) is not None
+        if not replayed:
+            act(session)
+        if key is not None and not replayed:
+            idempotency.keep_answer(session, buyer_id, key, fingerprint(), status=202, subject=order_id)
+    response = _show(order_id, status=202)
+    if replayed:
+        response.headers[REPLAYED] = "true"
+    return response

@@ -1,0 +1,77 @@
+"""The page of an order, for whoever holds the link from its mails: it shows, changes nothing, and takes no money."""
+
+import random
+from uuid import UUID
+
+from flask import Response, request
+
+from domain import line, orders
+from domain.mail_links import let_buyer_in
+from domain.models import Order, Ticket
+from domain.rules.lifecycle import WAITING
+from domain.rules.polling import retry_after
+from domain.rules.states import OrderStage
+from web.auth import current_actor, public
+from web.pages import wording
+from web.pages.page import open_pages, page
+from web.services import services
+
+blueprint = open_pages("order_pages")
+
+_REFRESH_SECONDS = 4
+"""A page that a person reads is not renewed more often."""
+
+
+@blueprint.get("/orders/<uuid:order_id>")
+@public
+def show_order(order_id: UUID) -> Response:
+    """Show where an order stands, and its tickets."""
+    tools = services()
+    with tools.sessions() as session:
+        buyer = let_buyer_in(session, tools.tokens, order_id, request.args.get("token", ""), current_actor())
+        order = orders.find(session, order_id, buyer)
+        place = line.find_place(session, order_id) if order.stage in WAITING else None
+        tickets = orders.find_tickets(session, [order_id])[order_id] if order.stage is OrderStage.COMPLETE else []
+        return page(
+            "order.html",
+            order=order,
+            words=wording.of_order(order),
+            place=wording.of_place(place) if place else None,
+            tickets=[_card(order, ticket) for ticket in tickets],
+            timeline=[
+                (entry.at, wording.clock_time(entry.at, order.event.timezone), wording.of_event(entry.kind, entry.data))
+                for entry in order.timeline
+            ],
+            refresh=_refresh_seconds(order, place),
+        )
+
+
+def _card(order: Order, ticket: Ticket) -> dict[str, str | None]:
+    """Return what the page says of a ticket; whoever handed theirs on no longer sees the code."""
+    is_own = ticket.holder_id == order.user_id
+    opens = is_own and ticket.is_valid and not order.event.is_cancelled
+    return {
+        "tier": next(item.tier.name for item in order.items if item.id == ticket.order_item_id),
+        "attendee": ticket.attendee_name if is_own else None,
+        "code": ticket.code if opens else None,
+        "image": ticket.qr_image if opens else None,
+        "state": None if opens else _state(ticket, is_own=is_own),
+    }
+
+
+def _state(ticket: Ticket, *, is_own: bool) -> str:
+    if not is_own:
+        return "Handed on to somebody else"
+    if ticket.blocked_at is not None:
+        return "Blocked while a dispute about the payment is open"
+    return "Not valid" if ticket.is_valid else ticket.status.value.capitalize()
+
+
+def _refresh_seconds(order: Order, place: line.Place | None) -> int | None:
+    seconds = retry_after(
+        order.stage,
+        place.eta_seconds if place else None,
+        is_paused=place is not None and place.is_paused,
+        chance=random.random(),  # noqa: S311 spreads browsers, protects nothing
+    )
+    return None if seconds is None else max(seconds, _REFRESH_SECONDS)

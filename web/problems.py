@@ -1,0 +1,233 @@
+"""Refusals as `application/problem+json` (RFC 9457): the one place where error codes meet HTTP.
+
+`type` is a URN made from the code, stable over hosts and years; the codes are listed on the docs page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import orjson
+import structlog
+from flask import Flask, Response, g, request
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from domain.errors import BusyError, DomainError, SoldOutError
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+"""The registered type of a 429 (draft-ietf-httpapi-ratelimit-headers, "Problem Types")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems of one code share."""
+
+    status: int
+    title: str
+
+
+PROBLEMS: Mapping[str, Kind] = {
+    # What bad input gets.
+    "malformed-json": Kind(400, "The body is not JSON"),
+    "malformed-request": Kind(400, "The request cannot be understood"),
+    "idempotency-key-missing": Kind(400, "An Idempotency-Key is needed"),
+    "idempotency-key-malformed": Kind(400, "The Idempotency-Key is malformed"),
+    "webhook-forged": Kind(400, "The signature is wrong or stale"),
+    "not-found": Kind(404, "Not found"),
+    "method-not-allowed": Kind(405, "This method is not for here"),
+    "not-acceptable": Kind(406, "No such representation"),
+    "body-too-large": Kind(413, "The body is too large"),
+    "uri-too-long": Kind(414, "The address is too long"),
+    "unsupported-media-type": Kind(415, "Send JSON"),
+    "validation-failed": Kind(422, "Something in the request is not right"),
+    "idempotency-key-reused": Kind(422, "The Idempotency-Key was used for another request"),
+    "headers-too-large": Kind(431, "The headers are too large"),
+    # Who are you, and may you?
+    "unauthenticated": Kind(401, "Log in first"),
+    "token-expired": Kind(401, "The token has expired"),
+    "token-invalid": Kind(401, "The token is not valid"),
+    "invalid-credentials": Kind(401, "E-mail address or password is wrong"),
+    "forbidden": Kind(403, "Not for you"),
+    # Not in this state.
+    "refused": Kind(409, "Refused"),
+    "conflict": Kind(409, "Not in this state"),
+    "email-taken": Kind(409, "There is an account with this e-mail address"),
+    "profile-exists": Kind(409, "There is a promoter profile already"),
+    "last-admin": Kind(409, "The last administrator stays one"),
+    "link-spent": Kind(409, "The link has been used or has expired"),
+    "sold-out": Kind(409, "Sold out"),
+    "event-has-orders": Kind(409, "The event has orders"),
+    "event-not-published": Kind(409, "The event is not published"),
+    "event-not-publishable": Kind(409, "The event is not ready for the public"),
+    "event-published": Kind(409, "The event is published"),
+    "event-closed": Kind(409, "The event is over or cancelled"),
+    "event-cancelled": Kind(409, "The event was cancelled"),
+    "capacity-exceeded": Kind(409, "More tickets than the event has room for"),
+    "capacity-below-tiers": Kind(409, "Less room than the tiers have tickets"),
+    "quantity-below-sold": Kind(409, "Fewer tickets than are sold or reserved"),
+    "too-many-tiers": Kind(409, "The event has as many tiers as it may"),
+    "promoter-profile-required": Kind(409, "A promoter profile is needed first"),
+    "sale-not-open": Kind(409, "Not on sale yet"),
+    "sale-closed": Kind(409, "Not on sale any more"),
+    "limit-exceeded": Kind(409, "More or fewer than one may buy"),
+    "not-cancellable": Kind(409, "The order cannot be cancelled"),
+    "not-awaiting-approval": Kind(409, "The order does not await approval"),
+    "illegal-move": Kind(409, "The order cannot go there from here"),
+    "not-payable": Kind(409, "The order cannot be paid now"),
+    "payment-not-ready": Kind(409, "The payment is being prepared"),
+    "payment-in-progress": Kind(409, "A payment is being processed"),
+    "hold-expired": Kind(409, "The time to pay has run out"),
+    "nothing-to-refund": Kind(409, "Nothing is left to refund"),
+    "refund-exceeds-payment": Kind(409, "More than was paid"),
+    "already-waiting": Kind(409, "You stand in this line already"),
+    "not-sold-out": Kind(409, "Tickets are left"),
+    "no-offer": Kind(409, "No offer stands"),
+    "offer-expired": Kind(409, "The offer has expired"),
+    # Not now.
+    "rate-limited": Kind(429, "Too many requests"),
+    "internal-error": Kind(500, "Something went wrong on our side"),
+    "busy": Kind(503, "Full for the moment"),
+    "unavailable": Kind(503, "Not available at the moment"),
+}
+"""Status and title of every code that a client can meet."""
+
+_CODES_BY_STATUS = {
+    400: "malformed-request",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "body-too-large",
+    414: "uri-too-long",
+    415: "unsupported-media-type",
+    429: "rate-limited",
+    431: "headers-too-large",
+    503: "unavailable",
+}
+"""The codes of what Flask and Werkzeug refuse by themselves."""
+
+_RETRY_SECONDS = 2
+
+
+@dataclass(eq=False)
+class Problem(Exception):  # noqa: N818 the name is RFC 9457's
+    """A refusal that is about HTTP itself; what the business refuses is a `DomainError`."""
+
+    code: str
+    detail: str
+    pointer: str | None = None
+    errors: Sequence[Mapping[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    type: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def install(app: Flask) -> None:
+    """Make every error of this app a problem."""
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(DomainError, render_refusal)
+    app.register_error_handler(HTTPException, _render_http_error)
+    app.register_error_handler(PoolTimeoutError, _render_full_pool)
+    app.register_error_handler(OperationalError, _render_lost_database)
+    app.register_error_handler(Exception, _render_defect)
+
+
+def render(problem: Problem) -> Response:
+    """Write a problem as an answer."""
+    kind = PROBLEMS[problem.code]
+    body: dict[str, Any] = {
+        "type": problem.type or f"urn:ticket-vendor:problem:{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "instance": request.path,
+        "code": problem.code,
+        **problem.extra,
+    }
+    errors = list(problem.errors)
+    if problem.pointer is not None:
+        errors.append({"pointer": problem.pointer, "detail": problem.detail})
+    if errors:
+        body["errors"] = errors
+    g.problem_code = problem.code
+    return Response(orjson.dumps(body), status=kind.status, headers=problem.headers, content_type=MEDIA_TYPE)
+
+
+def render_refusal(error: DomainError) -> Response:
+    """Write what the business refused as an answer."""
+    headers: dict[str, str] = {}
+    extra: dict[str, Any] = {}
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, SoldOutError):
+        extra["links"] = error.links
+    if PROBLEMS[error.code].status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return render(Problem(error.code, error.detail, pointer=error.pointer, headers=headers, extra=extra))
+
+
+def refuse_invalid(error: ValidationError) -> NoReturn:
+    """Raise the problem of a body, query or path that a schema refused; what was sent is not repeated."""
+    errors = [
+        {"pointer": _pointer(line["loc"]), "detail": _sentence(line["msg"])}
+        for line in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    raise Problem("validation-failed", f"{errors[0]['pointer'] or 'The body'}: {errors[0]['detail']}", errors=errors)
+
+
+def _pointer(location: tuple[str | int, ...]) -> str:
+    """Return a JSON pointer (RFC 6901) into the body; an argument of the query is its name behind a slash."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
+
+
+def _sentence(message: str) -> str:
+    return f"{message.removeprefix('Value error, ').rstrip('.')}."
+
+
+def _render_http_error(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+        return error
+    code = _CODES_BY_STATUS.get(error.code, "malformed-request" if error.code < 500 else "internal-error")  # noqa: PLR2004 the line between theirs and ours
+    headers = dict(error.get_headers(request.environ))
+    kept: dict[str, str] = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+    return render(Problem(code, _DETAILS.get(code, f"{error.description or error.name}"), headers=kept))
+
+
+_KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate")
+_DETAILS = {
+    "not-found": "There is nothing at this address.",
+    "method-not-allowed": "The Allow header names the methods of this address.",
+    "body-too-large": "Send a smaller body.",
+    "unsupported-media-type": "Send the body as application/json.",
+}
+
+
+def _render_full_pool(_error: PoolTimeoutError) -> Response:
+    log.warning("database.pool_full")
+    return render_refusal(BusyError("All places are taken at this moment.", retry_after=_RETRY_SECONDS))
+
+
+def _render_lost_database(error: OperationalError) -> Response:
+    log.error("database.unavailable", error=str(error.orig))
+    return render(
+        Problem(
+            "unavailable",
+            "The database does not answer. Nothing was changed, or what was accepted is kept: repeat the request.",
+            headers={"Retry-After": str(_RETRY_SECONDS)},
+        )
+    )
+
+
+def _render_defect(error: Exception) -> Response:
+    # The statement's parameters may be personal, and the log line goes far: SQL is told by its driver's error only.
+    shown = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    log.error("request.failed", path=request.path, exc_info=shown)
+    return render(Problem("internal-error", "It has been written down. Try again; nothing is charged twice."))

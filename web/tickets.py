@@ -1,0 +1,93 @@
+"""Tickets of whoever is logged in, their QR codes, and the public keys to check them offline."""
+
+import base64
+from uuid import UUID
+
+from flask import Response
+
+from domain import listings, tickets
+from domain.errors import ConflictError
+from domain.models import Ticket
+from domain.rules.states import TicketStatus
+from web.auth import current_actor, current_user_id, public
+from web.openapi import API, describes, open_blueprint
+from web.paging import Page, PageArguments, cut
+from web.responses import answer
+from web.schemas.tickets import EventPath, TicketBody, TicketKey, TicketKeys, TicketPath
+from web.services import services
+
+PRIVATE = {"Cache-Control": "private, no-store"}
+SHOWN = {TicketStatus.VALID, TicketStatus.USED}
+
+blueprint = open_blueprint("tickets", "What the holder shows at the door.")
+
+
+class TicketPage(Page[TicketBody]):
+    """A page of tickets, newest first."""
+
+
+@blueprint.get("/tickets", summary="List your tickets", responses={200: TicketPage})
+def list_tickets(query: PageArguments) -> Response:
+    """Return the tickets that you hold, newest first."""
+    after = query.after(UUID)
+    with services().sessions() as session:
+        rows = tickets.list_tickets(
+            session, current_user_id(), limit=query.limit, after=after[0] if after is not None else None
+        )
+        page, cursor = cut(rows, query.limit, lambda ticket: (ticket.id,))
+        body = TicketPage(items=[TicketBody.of(ticket, API) for ticket in page], next_cursor=cursor)
+    return answer(body, headers=PRIVATE)
+
+
+@blueprint.get("/tickets/<uuid:ticket_id>", summary="Read a ticket", responses={200: TicketBody})
+def read_ticket(path: TicketPath) -> Response:
+    """Return a ticket that you hold."""
+    with services().sessions() as session:
+        body = TicketBody.of(tickets.find_ticket(session, current_user_id(), path.ticket_id), API)
+    return answer(body, headers=PRIVATE)
+
+
+@blueprint.get("/tickets/<uuid:ticket_id>/qr.png", summary="Fetch a ticket's QR code as PNG", responses={200: None})
+@describes(problems=("conflict",), media_types={200: "image/png"})
+def show_png(path: TicketPath) -> Response:
+    """Return the picture as it was drawn when the ticket was issued."""
+    with services().sessions() as session:
+        ticket = _showable(tickets.find_ticket(session, current_user_id(), path.ticket_id))
+        picture = base64.b64decode(ticket.qr_image or "")
+    return Response(picture, mimetype="image/png", headers=PRIVATE)
+
+
+@blueprint.get("/tickets/<uuid:ticket_id>/qr.svg", summary="Fetch a ticket's QR code as SVG", responses={200: None})
+@describes(problems=("conflict",), media_types={200: "image/svg+xml"})
+def show_svg(path: TicketPath) -> Response:
+    """Draw the picture for print, sharp at any size."""
+    with services().sessions() as session:
+        payload = _showable(tickets.find_ticket(session, current_user_id(), path.ticket_id)).qr_payload or ""
+    return Response(services().qr.svg(payload), mimetype="image/svg+xml", headers=PRIVATE)
+
+
+@blueprint.get(
+    "/events/<uuid:event_id>/ticket-keys",
+    summary="Fetch the keys to check tickets offline",
+    responses={200: TicketKeys},
+)
+@public
+def show_ticket_keys(path: EventPath) -> Response:
+    """Return the public keys by `kid`. Fetch them again when a ticket names an unknown one."""
+    with services().sessions() as session:
+        listings.read_event(session, current_actor(), path.event_id)
+    keys = [TicketKey(kid=kid, x=_base64url(key)) for kid, key in services().signer.public_keys().items()]
+    return answer(TicketKeys(event_id=path.event_id, keys=keys))
+
+
+def _showable(ticket: Ticket) -> Ticket:
+    """Return the ticket; raise `ConflictError` if it has no picture yet, or none any more that opens a door."""
+    if ticket.status not in SHOWN:
+        raise ConflictError(f"The ticket is {ticket.status}, and opens no door.")
+    if ticket.qr_payload is None:
+        raise ConflictError("The QR code is being drawn. Ask again in a moment.")
+    return ticket
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

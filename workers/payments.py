@@ -1,0 +1,50 @@
+"""Tasks of the `payments` queue: what we ask of the payment provider, and what it tells us."""
+
+from uuid import UUID
+
+from domain import openings, payment_events, payments, repayment, settlement
+from domain.messages import (
+    CancelPayment,
+    ConfirmPayment,
+    OpenPayment,
+    ReceivePaymentEvent,
+    RefundPayment,
+    SettlePayment,
+)
+from workers.app import app, clock, clocks, gateway, sessions
+
+
+@app.task(name=OpenPayment.task)
+def open_payment(order_id: str) -> None:
+    """Open the payment of a held order."""
+    openings.open_payment(sessions(), gateway(), UUID(order_id), clock.now(), clocks())
+
+
+@app.task(name=ConfirmPayment.task)
+def confirm_payment(order_id: str) -> None:
+    """Confirm a payment as its buyer asked."""
+    payments.confirm_payment(sessions(), gateway(), UUID(order_id), clock.now())
+
+
+@app.task(name=SettlePayment.task)
+def settle_payment(order_id: str) -> None:
+    """Bring an order to where its intent is."""
+    settlement.settle_payment(sessions(), gateway(), UUID(order_id), clock.now())
+
+
+@app.task(name=CancelPayment.task)
+def cancel_payment(order_id: str) -> None:
+    """Cancel the intent of an order that ends."""
+    payments.cancel_payment(sessions(), gateway(), UUID(order_id), clock.now(), clocks())
+
+
+@app.task(name=RefundPayment.task)
+def refund_payment(transaction_id: str) -> None:
+    """Carry out a refund, or ask how it stands."""
+    repayment.carry_out_refund(sessions(), gateway(), UUID(transaction_id), clock.now())
+
+
+@app.task(name=ReceivePaymentEvent.task)
+def receive_event(event_id: str) -> None:
+    """Handle an event of the inbox."""
+    payment_events.receive_event(sessions(), gateway(), UUID(event_id), clock.now())
