@@ -11,6 +11,7 @@ _settings = load()
 
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True  # a worker may be up before its broker
+broker_connection_max_retries = None  # however long the broker is away, the workers wait for it
 broker_connection_timeout = 2
 broker_transport_options = {
     # A message of a killed worker comes back after this; the rows do not depend on it, so it is only a spare bell.

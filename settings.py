@@ -4,16 +4,46 @@ Every value has a default that suits a developer's machine, except addresses and
 `.env.example` lists them all with their meaning; a test keeps the two alike.
 """
 
+import base64
+import os
 import sys
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PostgresDsn, SecretStr, ValidationError, field_validator, model_validator
+from limits import parse_many as parse_rates
+from pydantic import AfterValidator, Field, PostgresDsn, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
+
+SEED_BYTES = 32
+JWT_SECRET_LENGTH = 32
+"""RFC 7518 section 3.2: a key for HS256 has at least the size of its hash."""
+COMPOSE_ONLY = {
+    "postgres_password",
+    "database_owner_password",
+    "database_password",
+    "redis_password",
+    "redis_server_bin",
+    "flower_basic_auth",
+    "web_port",
+    "flower_port",
+}
+"""Names in `.env` that are read by docker-compose.yml or ./dev, not here."""
+
+
+def _check_rate(value: str) -> str:
+    try:
+        parse_rates(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a rate such as 30/minute") from None
+    return value
+
+
+RateLimit = Annotated[str, AfterValidator(_check_rate)]
 
 
 class Settings(BaseSettings):
@@ -22,16 +52,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_file=".env", extra="forbid", env_ignore_empty=True)
 
     environment: Literal["local", "test", "production"] = "production"
-    public_url: str = "http://127.0.0.1:8000"
+    public_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$")] = "http://127.0.0.1:8000"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    database_url: PostgresDsn
-    migration_database_url: PostgresDsn | None = None
+    # Addresses hold passwords: they are not shown with the object.
+    database_url: Annotated[PostgresDsn, Field(repr=False)]
+    migration_database_url: Annotated[PostgresDsn | None, Field(repr=False)] = None
     database_pool_size: Count = 20
     database_max_overflow: Annotated[int, Field(ge=0)] = 10
     database_pool_timeout_seconds: Seconds = 5
-    redis_url: str
-    celery_broker_url: str | None = None
+    redis_url: Annotated[str, Field(repr=False, pattern=r"^(rediss?|unix)://")]
+    celery_broker_url: Annotated[str | None, Field(repr=False, pattern=r"^[a-z+]+://")] = None
 
     jwt_keys: Annotated[dict[str, SecretStr], NoDecode]
     """Signing keys of access and refresh tokens as `kid:secret,kid:secret`; the first one signs."""
@@ -47,13 +78,13 @@ class Settings(BaseSettings):
     stripe_webhook_secret: Secret
     stripe_api_url: str = "https://api.stripe.com"
     stripe_timeout_seconds: Seconds = 10
-    stripe_livemode: bool = False
     sendgrid_api_key: Secret
     sendgrid_api_url: str = "https://api.sendgrid.com"
     sendgrid_webhook_public_key: str
     sendgrid_timeout_seconds: Seconds = 10
     mail_from: str = "tickets@example.com"
     mail_from_name: str = "Ticket Vendor"
+    mail_reply_to: str | None = None
 
     hold_seconds: Seconds = 5 * 60
     hold_limit_seconds: Seconds = 20 * 60
@@ -68,17 +99,16 @@ class Settings(BaseSettings):
     currencies: Annotated[tuple[str, ...], NoDecode] = ("EUR", "USD", "GBP", "DKK", "JPY")
 
     rate_limits: Literal["on", "off"] = "on"
-    rate_limit_anonymous: str = "120/minute"
-    rate_limit_user: str = "600/minute"
-    rate_limit_accounts: str = "10/minute"
-    rate_limit_orders: str = "30/minute"
+    rate_limit_anonymous: RateLimit = "120/minute"
+    rate_limit_user: RateLimit = "600/minute"
+    rate_limit_accounts: RateLimit = "10/minute"
+    rate_limit_orders: RateLimit = "30/minute"
     max_body_bytes: Count = 64 * 1024
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
 
     web_workers: Count = 2
     web_threads: Count = 16
     long_poll_limit_seconds: Annotated[int, Field(ge=0, le=20)] = 20
-    publish_timeout_seconds: Seconds = 0.25
 
     allocation_batch: Count = 500
     allocation_slice_seconds: Seconds = 0.5
@@ -101,10 +131,35 @@ class Settings(BaseSettings):
             raise ValueError("a keyring is written kid:secret,kid:secret")
         return {kid: secret for kid, _, secret in pairs}
 
+    @field_validator("ticket_keys")
+    @classmethod
+    def _check_seeds(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for kid, seed in keys.items():
+            try:
+                size = len(base64.b64decode(seed.get_secret_value(), validate=True))
+            except ValueError:
+                size = 0
+            if size != SEED_BYTES:
+                raise ValueError(f"the seed of {kid} is not {SEED_BYTES} bytes in base64")
+        return keys
+
+    @field_validator("jwt_keys")
+    @classmethod
+    def _check_secrets(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for kid, secret in keys.items():
+            if len(secret.get_secret_value()) < JWT_SECRET_LENGTH:
+                raise ValueError(f"the secret of {kid} is shorter than {JWT_SECRET_LENGTH} characters")
+        return keys
+
     @field_validator("currencies", mode="before")
     @classmethod
     def _read_currencies(cls, value: Any) -> Any:
         return tuple(code.strip().upper() for code in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_the_others_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in COMPOSE_ONLY}
 
     @model_validator(mode="after")
     def _holds_fit_their_limit(self) -> Self:
@@ -126,10 +181,23 @@ class Settings(BaseSettings):
 @cache
 def load() -> Settings:
     """Read the environment once; end the process with one sentence per setting that is missing or malformed."""
+    problems = [f"{name}: there is no such setting; did you mean {meant}?" for name, meant in _misspelled()]
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = str(problem["loc"][0]).upper() if problem["loc"] else "SETTINGS"
-            print(f"settings: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 logging is not set up yet
+        problems += [
+            f"{str((problem['loc'] or ('settings',))[0]).upper()}: {problem['msg']}" for problem in error.errors()
+        ]
+    for problem in problems:
+        print(f"settings: {problem}", file=sys.stderr)  # noqa: T201 logging is not set up yet
+    if problems:
         sys.exit(2)
+    return settings
+
+
+def _misspelled() -> list[tuple[str, str]]:
+    """Return names in the environment that are nearly, but not quite, a setting's, with what was meant."""
+    known = {name.upper() for name in Settings.model_fields}
+    others = [name for name in os.environ if name not in known and name.lower() not in COMPOSE_ONLY]
+    near = [(name, get_close_matches(name, known, n=1, cutoff=0.93)) for name in others]
+    return [(name, found[0]) for name, found in near if found]

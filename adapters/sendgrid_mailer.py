@@ -31,7 +31,7 @@ from domain.ports import Attachment, Letter, ProviderEvent, Receipt
 logging.getLogger("python_http_client.client").setLevel(logging.INFO)
 
 UNTRACKED = frozenset({"verify_email", "password_reset", "waitlist_offer"})
-"""Letters whose links act for their reader: they must not travel through SendGrid's click counter."""
+"""Letters about access, whose opening is nobody's business."""
 TRY_LATER = frozenset({408, 429, 500, 503})
 OUTCOME_UNKNOWN = frozenset({502, 504})
 """A gateway that lost its backend cannot say whether the backend took the mail."""
@@ -108,7 +108,6 @@ class SendGridMailer:
 
     def _body(self, letter: Letter, rendered: RenderedLetter) -> dict[str, Any]:
         """Build the request (twilio.com/docs/sendgrid/api-reference/mail-send/mail-send)."""
-        tracked = letter.template not in UNTRACKED
         body: dict[str, Any] = {
             "personalizations": [{"to": [_recipient(letter)]}],
             "from": self._sender,
@@ -121,8 +120,9 @@ class SendGridMailer:
             "categories": [letter.template],
             "custom_args": {"notification_id": str(letter.reference)},
             "tracking_settings": {
-                "click_tracking": {"enable": tracked, "enable_text": False},
-                "open_tracking": {"enable": tracked},
+                # Links let their reader in: none may go through SendGrid's click counter, nor come back in its events.
+                "click_tracking": {"enable": False, "enable_text": False},
+                "open_tracking": {"enable": letter.template not in UNTRACKED},
             },
         }
         if self._reply_to:

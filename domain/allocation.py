@@ -69,9 +69,11 @@ def serve(
     a_round.grant([row.id for row in wishes])
     a_round.apply_desired_quantity()
     a_round.recount()
-    if not tier.is_paused:
+    if len(wishes) == batch:
+        # Nobody is refused while more stock may be coming back.
+        a_round.outcome.more = True
+    elif not tier.is_paused:
         a_round.serve_line([row.id for row in line], batch)
-    a_round.outcome.more |= len(wishes) == batch
     session.flush()
     return a_round.outcome
 

@@ -199,7 +199,8 @@ def hold(
 _REFUSE = text("""
     WITH moved AS (
         UPDATE orders
-        SET stage = 'closed', status = 'cancelled', reason = CAST(:reason AS text), cancelled_at = :now, hold_expires_at = NULL
+        SET stage = 'closed', status = 'cancelled', reason = CAST(:reason AS text), cancelled_at = :now,
+            hold_expires_at = NULL
         WHERE id = ANY(:ids) AND stage = ANY(:sources)
         RETURNING id
     )

@@ -4,6 +4,7 @@ An offer is an ordinary order that holds stock, with a longer clock, made at the
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -51,42 +52,9 @@ def make(
     session: Session, event: Event, tier: TicketTier, claims: Sequence[Claim], now: datetime, clocks: Clocks
 ) -> None:
     """Make the offers: an order that holds the stock at today's price, for each of these entries."""
-    terms = Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps)
     expires_at = now + timedelta(seconds=event.offer_seconds or clocks.offer_seconds)
     for claim in claims:
-        line = price_line(tier.price, claim.quantity, terms)
-        totals = add_up([line])
-        order = Order(
-            sequence=claim.sequence,
-            user_id=claim.person,
-            event_id=event.id,
-            status=OrderStatus.PENDING,
-            stage=OrderStage.OFFERED,
-            source=OrderSource.WAITLIST,
-            currency=event.currency,
-            subtotal=totals.subtotal,
-            fees=totals.fees,
-            absorbed_fees=totals.absorbed_fees,
-            tax=totals.tax,
-            total=totals.total,
-            held_at=now,
-            hold_expires_at=expires_at,
-        )
-        session.add(order)
-        session.flush()
-        item = OrderItem(
-            order_id=order.id,
-            tier_id=tier.id,
-            sequence=claim.sequence,
-            quantity=claim.quantity,
-            unit_price=line.unit_price,
-            subtotal=line.subtotal,
-            fees=line.fees,
-            absorbed_fees=line.absorbed_fees,
-            tax=line.tax,
-            inventory_state=InventoryState.RESERVED,
-        )
-        session.add_all([item, TimelineEntry(order_id=order.id, kind="offered", data={})])
+        order = _hold(session, event, tier, claim, now, expires_at)
         tier.reserved += claim.quantity
         entry = session.get_one(Waitlist, claim.id)
         entry.status = WaitlistStatus.OFFERED
@@ -95,6 +63,34 @@ def make(
         entry.responded_at, entry.response = None, None
         entry.offered_order_id = order.id
         announce(session, NotifyOffer(entry.id))
+
+
+def _hold(session: Session, event: Event, tier: TicketTier, claim: Claim, now: datetime, expires_at: datetime) -> Order:
+    terms = Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps)
+    line = price_line(tier.price, claim.quantity, terms)
+    order = Order(
+        sequence=claim.sequence,
+        user_id=claim.person,
+        event_id=event.id,
+        status=OrderStatus.PENDING,
+        stage=OrderStage.OFFERED,
+        source=OrderSource.WAITLIST,
+        currency=event.currency,
+        **asdict(add_up([line])),
+        held_at=now,
+        hold_expires_at=expires_at,
+    )
+    session.add(order)
+    session.flush()
+    item = OrderItem(
+        order_id=order.id,
+        tier_id=tier.id,
+        sequence=claim.sequence,
+        **asdict(line),
+        inventory_state=InventoryState.RESERVED,
+    )
+    session.add_all([item, TimelineEntry(order_id=order.id, kind="offered", data={})])
+    return order
 
 
 def end_waiting(session: Session, tier: TicketTier, *, reason: str) -> None:

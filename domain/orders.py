@@ -1,10 +1,10 @@
-"""Orders as their buyer meets them: accept, find, list, cancel; and the promoter's approval.
+"""Orders as their buyer meets them: accept, find, list, cancel.
 
 The way of an order after this: allocation.py (stock), payments.py (money), settlement.py, tickets.py.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,15 +17,14 @@ from uuid_utils.compat import uuid7
 from domain import audit
 from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, KeyReusedError, NotFoundError, SoldOutError
-from domain.messages import OpenPayment, ServeTier, announce
+from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may_edit
-from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
-from domain.rules.pricing import Line, Totals, add_up, price_line
+from domain.rules.pricing import Line, add_up, price_line
 from domain.rules.states import AttemptKind, EventStatus, OrderReason, OrderStage
 from domain.storefront import Offer
-from domain.transitions import close, give_up, lock_order, move
+from domain.transitions import give_up, lock_order
 
 Offers = Mapping[UUID, Offer]
 
@@ -150,17 +149,11 @@ _INSERT = text("""
 
 def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> UUID | None:
     """Insert order, items and first line of the timeline; return None if the key is taken."""
-    totals: Totals = add_up(lines)
     items: list[dict[str, Any]] = [
         {
             "id": str(uuid7()),
             "tier_id": str(wish.tier_id),
-            "quantity": line.quantity,
-            "unit_price": line.unit_price,
-            "subtotal": line.subtotal,
-            "fees": line.fees,
-            "absorbed_fees": line.absorbed_fees,
-            "tax": line.tax,
+            **asdict(line),
             "attendees": list(wish.attendees) or None,
         }
         for wish, line in zip(purchase.wishes, lines, strict=True)
@@ -170,11 +163,7 @@ def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, curr
         "user_id": purchase.buyer_id,
         "event_id": purchase.event_id,
         "currency": currency,
-        "subtotal": totals.subtotal,
-        "fees": totals.fees,
-        "absorbed_fees": totals.absorbed_fees,
-        "tax": totals.tax,
-        "total": totals.total,
+        **asdict(add_up(lines)),
         "billing_name": purchase.billing_name,
         "billing_email": purchase.billing_email,
         "billing_address": purchase.billing_address,
@@ -231,6 +220,8 @@ def list_own(session: Session, buyer_id: UUID, *, limit: int, after: UUID | None
 def find_tickets(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, list[Ticket]]:
     """Return the tickets of these orders."""
     tickets: dict[UUID, list[Ticket]] = {order_id: [] for order_id in order_ids}
+    if not tickets:
+        return tickets
     rows = session.scalars(
         select(Ticket).where(Ticket.order_id.in_(order_ids)).order_by(Ticket.order_item_id, Ticket.position)
     )
@@ -241,6 +232,8 @@ def find_tickets(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, list
 
 def find_last_charges(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, PaymentTransaction]:
     """Return the latest attempt to charge each of these orders, where there was one."""
+    if not order_ids:
+        return {}
     rows = session.scalars(
         select(PaymentTransaction)
         .where(PaymentTransaction.order_id.in_(order_ids), PaymentTransaction.kind == AttemptKind.CHARGE)
@@ -279,26 +272,3 @@ def cancel(session: Session, order_id: UUID, buyer: Actor, now: datetime) -> Non
         raise ConflictError("This order has been paid; ask for a refund instead.", code="not-cancellable")
     give_up(session, order, OrderReason.BUYER_CANCELLED, now)
     audit.record(session, buyer, "order.cancel", order)
-
-
-def approve(session: Session, order_id: UUID, actor: Actor, clocks: Clocks, now: datetime) -> None:
-    """Let a held order go on to payment; raise `ConflictError` unless it awaits approval."""
-    order = lock_for_promoter(session, order_id, actor)
-    _require_awaiting_approval(order)
-    move(session, order, OrderStage.HELD, "approved")
-    order.hold_expires_at = order.hold_limit_at = clocks.latest_end(now)
-    announce(session, OpenPayment(order.id), order.request_id)
-    audit.record(session, actor, "order.approve", order)
-
-
-def decline(session: Session, order_id: UUID, actor: Actor, now: datetime) -> None:
-    """Refuse an order that awaits approval; raise `ConflictError` for any other."""
-    order = lock_for_promoter(session, order_id, actor)
-    _require_awaiting_approval(order)
-    close(session, order, OrderReason.DECLINED, now)
-    audit.record(session, actor, "order.decline", order)
-
-
-def _require_awaiting_approval(order: Order) -> None:
-    if order.stage is not OrderStage.AWAITING_APPROVAL:
-        raise ConflictError("This order does not await approval.", code="not-awaiting-approval")

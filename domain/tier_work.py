@@ -1,6 +1,6 @@
 """Which tiers have work, and who owns them: the questions that an allocator asks every second."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,34 +15,39 @@ def lock_key(tier_id: UUID) -> int:
     return tier_id.int & _MASK
 
 
-_CANDIDATES = text("""
+_FIND_WANTED = text("""
     SELECT tier.id FROM ticket_tiers AS tier JOIN events AS event ON event.id = tier.event_id
-    WHERE tier.id <> ALL(CAST(:except_for AS uuid[]))
-      AND (event.status = 'published'
-           OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id
-                      AND item.inventory_state = 'queued' AND item.desired_state IS NULL)
-           OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
-           OR tier.desired_quantity IS NOT NULL OR tier.recount_due)
+    WHERE event.status = 'published'
+       OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id
+                  AND item.inventory_state = 'queued' AND item.desired_state IS NULL)
+       OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
+       OR tier.desired_quantity IS NOT NULL OR tier.recount_due
 """)
+
+
+def find_wanted(session: Session) -> frozenset[UUID]:
+    """Return the tiers that somebody should own: those on sale, and those with work left."""
+    return frozenset(session.scalars(_FIND_WANTED))
+
+
 _TRY_LOCKS = text("""
     SELECT tier_id FROM unnest(CAST(:tier_ids AS uuid[]), CAST(:keys AS bigint[])) AS wanted (tier_id, key)
     WHERE pg_try_advisory_lock(key)
 """)
 
 
-def adopt(session: Session, *, except_for: Sequence[UUID]) -> list[UUID]:
-    """Take the locks of tiers that nobody owns, for as long as this database session lives."""
-    candidates = session.scalars(_CANDIDATES, {"except_for": list(except_for)}).all()
-    if not candidates:
-        return []
-    keys = [lock_key(tier_id) for tier_id in candidates]
-    return list(session.scalars(_TRY_LOCKS, {"tier_ids": list(candidates), "keys": keys}))
+def adopt(session: Session, tier_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Take the locks of those of these tiers that nobody owns, for as long as this database session lives."""
+    if not tier_ids:
+        return frozenset()
+    keys = [lock_key(tier_id) for tier_id in tier_ids]
+    return frozenset(session.scalars(_TRY_LOCKS, {"tier_ids": list(tier_ids), "keys": keys}))
 
 
 _GIVE_UP = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 
 
-def give_up(session: Session, tier_ids: Sequence[UUID]) -> None:
+def give_up(session: Session, tier_ids: Collection[UUID]) -> None:
     """Let go of these tiers' locks."""
     if tier_ids:
         session.execute(_GIVE_UP, {"keys": [lock_key(tier_id) for tier_id in tier_ids]})
@@ -66,22 +71,23 @@ _FIND = text("""
 """)
 
 
-def find(session: Session, tier_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+def find(session: Session, tier_ids: Collection[UUID]) -> Sequence[Row[Any]]:
     """Return those of the tiers that have work, with the first number in the line of each (None if nobody waits)."""
     return session.execute(_FIND, {"tier_ids": list(tier_ids)}).all() if tier_ids else []
 
 
 _FIND_BATCH = text("""
-    SELECT id FROM order_items
+    SELECT id, desired_state IS NOT NULL AS is_wish FROM order_items
     WHERE tier_id = :tier_id
       AND (desired_state IS NOT NULL OR inventory_state = 'queued' AND desired_state IS NULL)
     ORDER BY desired_state IS NULL, sequence LIMIT :batch
 """)
 
 
-def find_batch(session: Session, tier_id: UUID, batch: int) -> list[UUID]:
-    """Return the order items that the next round would look at."""
-    return list(session.scalars(_FIND_BATCH, {"tier_id": tier_id, "batch": batch * 2}))
+def find_batch(session: Session, tier_id: UUID, batch: int) -> tuple[list[UUID], list[UUID]]:
+    """Return the order items that the next round would look at: those wanted in another state, and those in line."""
+    rows = session.execute(_FIND_BATCH, {"tier_id": tier_id, "batch": batch * 2}).all()
+    return [row.id for row in rows if row.is_wish], [row.id for row in rows if not row.is_wish]
 
 
 _FIND_UNSERVED = text("""

@@ -154,7 +154,7 @@ def _finish(operation: JSONObject, access: Access, description: JSONObject) -> N
     operation["security"] = [] if access.is_public else BEARER
     for name, (meaning, needed) in description.get("request_headers", {}).items():
         operation.setdefault("parameters", []).append(
-            {"name": name, "in": "header", "required": needed, "description": meaning, "schema": {"type": "string"}}
+            {"name": name, "in": "header", "required": needed, "description": meaning, "schema": _header_schema(name)}
         )
     responses = operation["responses"]
     if MEDIA_TYPE not in responses.get("422", {}).get("content", {}):
@@ -172,6 +172,21 @@ def _finish(operation: JSONObject, access: Access, description: JSONObject) -> N
         if headers:
             response.setdefault("headers", {}).update(headers)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _header_schema(name: str) -> JSONObject:
+    return {"type": "string", **_HEADERS.get(name, {})}
+
+
+_HEADERS: dict[str, JSONObject] = {
+    "Idempotency-Key": {
+        "pattern": '^"?[!#-Z^-~]{1,250}"?$',
+        "examples": ["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+    },
+    "Prefer": {"examples": ["wait=10"]},
+    "If-None-Match": {"examples": ['W/"7-1"']},
+}
+"""Headers whose form is narrower than a text; a quoted key may hold a few characters more."""
 
 
 def _common_problems(operation: JSONObject, access: Access) -> list[str]:

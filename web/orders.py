@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from domain import idempotency, line, orders, payments, refunds
+from domain import approvals, idempotency, line, orders, payments, refunds
 from domain.errors import NotFoundError
 from domain.line import Pulse
 from domain.orders import Purchase, Wish
@@ -120,12 +120,13 @@ def _show(order_id: UUID, *, status: int) -> Response:
     with services().sessions() as session:
         order = orders.find(session, order_id, current_actor())
         place = line.find_place(session, order_id) if order.stage in WAITING else None
-        tickets = orders.find_tickets(session, [order_id])[order_id]
+        paying = [order_id] if order.stripe_payment_intent_id else []
+        issued = [order_id] if order.confirmed_at else []
         body = order_body(
             order,
             place=place,
-            attempt=orders.find_last_charges(session, [order_id]).get(order_id),
-            tickets=tickets,
+            attempt=orders.find_last_charges(session, paying).get(order_id),
+            tickets=orders.find_tickets(session, issued).get(order_id, ()),
             viewer_id=current_user_id(),
             now=services().clock.now(),
         )
@@ -195,7 +196,7 @@ def cancel_order(path: OrderPath) -> Response:
 def approve_order(path: OrderPath) -> Response:
     """Let an order of a tier that requires approval go on to payment."""
     now, clocks = services().clock.now(), services().clocks
-    return _once(path.order_id, lambda session: orders.approve(session, path.order_id, current_actor(), clocks, now))
+    return _once(path.order_id, lambda session: approvals.approve(session, path.order_id, current_actor(), clocks, now))
 
 
 @blueprint.post("/orders/<uuid:order_id>/decline", summary="Decline an order", responses={202: OrderBody})
@@ -204,7 +205,8 @@ def approve_order(path: OrderPath) -> Response:
 def decline_order(path: OrderPath) -> Response:
     """Refuse an order that awaits approval; its stock goes back."""
     return _once(
-        path.order_id, lambda session: orders.decline(session, path.order_id, current_actor(), services().clock.now())
+        path.order_id,
+        lambda session: approvals.decline(session, path.order_id, current_actor(), services().clock.now()),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 import orjson
 from flask import Flask, Request, current_app, request
 from flask.json.provider import JSONProvider
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from web.problems import Problem
 
@@ -30,6 +30,9 @@ class JSONRequest(Request):
         """Refuse the body."""
         if e is None:
             raise Problem("unsupported-media-type", "Send the body as application/json.")
+        if self.content_length is None and len(self.get_data()) == self.max_content_length:
+            # A body without an announced length is cut at the limit, and then it is no JSON any more.
+            raise RequestEntityTooLarge
         raise Problem("malformed-json", f"The body is not JSON: {e}.")
 
 

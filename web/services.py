@@ -58,6 +58,7 @@ class Services:
             public_key=self.settings.sendgrid_webhook_public_key,
             sender=self.settings.mail_from,
             sender_name=self.settings.mail_from_name,
+            reply_to=self.settings.mail_reply_to,
             host=self.settings.sendgrid_api_url,
             timeout=self.settings.sendgrid_timeout_seconds,
         )

@@ -86,6 +86,7 @@ def mailer() -> Mailer:
         public_key=settings().sendgrid_webhook_public_key,
         sender=settings().mail_from,
         sender_name=settings().mail_from_name,
+        reply_to=settings().mail_reply_to,
         host=settings().sendgrid_api_url,
         timeout=settings().sendgrid_timeout_seconds,
     )

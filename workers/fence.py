@@ -66,6 +66,7 @@ class TierOwner(threading.Thread):
         self._heads: dict[UUID, tuple[int, float]] = {}
         self._shunned: dict[UUID, float] = {}
         self._rates: dict[UUID, float] = {}
+        self._connection: Connection | None = None
 
     @property
     def owned(self) -> frozenset[UUID]:
@@ -92,8 +93,8 @@ class TierOwner(threading.Thread):
             try:
                 with self._engine.connect() as connection:
                     self._own(connection)
-            except DBAPIError as error:
-                log.warning("fence.lost", tiers=len(self._owned), error=str(error.orig))
+            except Exception as error:  # noqa: BLE001 a thread that ends would own its tiers no more, and nobody would notice
+                log.warning("fence.lost", tiers=len(self._owned), error=_reason(error))
             finally:
                 self._owned = frozenset()
                 self._heads.clear()
@@ -101,6 +102,7 @@ class TierOwner(threading.Thread):
                 self._bell.wait_for(lambda: self._stopping, RECONNECT_SECONDS)
 
     def _own(self, connection: Connection) -> None:
+        self._connection = connection
         sessions = self._open_sessions(connection)
         due: deque[UUID] = deque()
         next_look = 0.0
@@ -126,29 +128,31 @@ class TierOwner(threading.Thread):
             self._bell.wait_for(lambda: self._rung or self._stopping, max(seconds, 0))
 
     def _look(self, sessions: sessionmaker[Session]) -> Sequence[UUID]:
-        """Adopt tiers that nobody owns, and return those with work; this also keeps the session from falling silent."""
+        """Adopt and give up tiers, and return those with work; this also keeps the session from falling silent."""
         now = time.monotonic()
-        shunned = [tier_id for tier_id, until in self._shunned.items() if until > now]
+        shunned = {tier_id for tier_id, until in self._shunned.items() if until > now}
         with sessions.begin() as session:
-            adopted = tier_work.adopt(session, except_for=[*self._owned, *shunned])
-            if adopted:
-                log.info("fence.adopted", tiers=[str(tier_id) for tier_id in adopted])
-            self._owned |= frozenset(adopted)
-            work = tier_work.find(session, list(self._owned))
+            wanted = tier_work.find_wanted(session)
+            adopted = tier_work.adopt(session, wanted - self._owned - shunned)
+            self._owned |= adopted
+            work = tier_work.find(session, self._owned)
             stuck = self._find_stuck({tier.tier_id: tier.head for tier in work if tier.head is not None}, now)
-            tier_work.give_up(session, stuck)
+            finished = self._owned - wanted
+            tier_work.give_up(session, finished | stuck)
+        self._owned -= finished | stuck
+        self._shunned.update(dict.fromkeys(stuck, now + SHUNNED_SECONDS))
         for tier_id in stuck:
             log.error("fence.stuck", tier_id=str(tier_id))
-            self._shunned[tier_id] = now + SHUNNED_SECONDS
-        self._owned -= frozenset(stuck)
-        return [tier.tier_id for tier in work if tier.tier_id not in stuck]
+        if adopted:
+            log.info("fence.adopted", tiers=[str(tier_id) for tier_id in adopted])
+        return [tier.tier_id for tier in work if tier.tier_id in self._owned]
 
-    def _find_stuck(self, heads: dict[UUID, int], now: float) -> list[UUID]:
+    def _find_stuck(self, heads: dict[UUID, int], now: float) -> frozenset[UUID]:
         self._heads = {
             tier_id: (head, self._heads[tier_id][1] if self._heads.get(tier_id, (None, 0.0))[0] == head else now)
             for tier_id, head in heads.items()
         }
-        return [tier_id for tier_id, (_, since) in self._heads.items() if now - since > STUCK_SECONDS]
+        return frozenset(tier_id for tier_id, (_, since) in self._heads.items() if now - since > STUCK_SECONDS)
 
     def _serve_slice(self, sessions: sessionmaker[Session], tier_id: UUID) -> bool:
         """Serve a tier until nothing waits or its slice ends; tell whether it has work left."""
@@ -176,29 +180,39 @@ class TierOwner(threading.Thread):
                     batch=self._pace.batch,
                     service_rate=self._rates.get(tier_id),
                 )
-        except OperationalError as error:
-            if error.connection_invalidated:
-                raise
-            # Somebody holds a lock for too long, or a deadlock chose us: nobody's order is at fault, so try again.
-            log.warning("allocation.postponed", tier_id=str(tier_id), error=str(error.orig))
         except Exception as error:  # noqa: BLE001 whatever one order provokes, the others must be served
-            self._narrow_down(sessions, tier_id, error)
+            if self._is_at_fault(error, tier_id):
+                self._narrow_down(sessions, tier_id, error)
         return Outcome()
+
+    def _is_at_fault(self, error: Exception, tier_id: UUID) -> bool:
+        """Tell whether the rows made a round fail; raise the error again if the connection went, and its locks with it.
+
+        To go on after that would be to write without a fence: SQLAlchemy opens another connection by itself.
+        """
+        if self._connection is None or self._connection.invalidated:
+            raise error
+        if isinstance(error, OperationalError):
+            # Somebody holds a lock for too long, or a deadlock chose us: nobody's order is at fault, so try again.
+            log.warning("allocation.postponed", tier_id=str(tier_id), error=_reason(error))
+            return False
+        return True
 
     def _narrow_down(self, sessions: sessionmaker[Session], tier_id: UUID, error: Exception) -> None:
         """Halve a failing batch until the orders that make it fail stand alone, and set those aside."""
-        log.error("allocation.failed", tier_id=str(tier_id), error=str(error))
+        log.error("allocation.failed", tier_id=str(tier_id), error=_reason(error))
         with sessions() as session:
-            suspects = tier_work.find_batch(session, tier_id, self._pace.batch)
-        halves = [suspects] if suspects else []
+            wishes, line = tier_work.find_batch(session, tier_id, self._pace.batch)
+        # First nobody at all: a tier that fails without any order is not failed by one.
+        halves = [line, wishes, []]
         while halves:
             part = halves.pop()
             try:
                 with sessions.begin() as session:
-                    allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=len(part) + 1, only=part)
-            except OperationalError:
-                raise
+                    allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=len(part), only=part)
             except Exception as part_error:  # noqa: BLE001 as above
+                if not self._is_at_fault(part_error, tier_id) or not part:
+                    return
                 middle = len(part) // 2
                 if middle:
                     # The earlier half is popped first: sequence is kept.
@@ -207,9 +221,14 @@ class TierOwner(threading.Thread):
                     self._quarantine(sessions, tier_id, part[0], part_error)
 
     def _quarantine(self, sessions: sessionmaker[Session], tier_id: UUID, item_id: UUID, error: Exception) -> None:
-        with sessions.begin() as session:
-            order_id = allocation.quarantine(session, item_id)
-        log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=str(error))
+        try:
+            with sessions.begin() as session:
+                order_id = allocation.quarantine(session, item_id)
+        except Exception as trouble:  # noqa: BLE001 as above
+            if self._is_at_fault(trouble, tier_id):
+                log.critical("quarantine.failed", item_id=str(item_id), tier_id=str(tier_id), error=_reason(trouble))
+            return
+        log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=_reason(error))
 
     def _measure(self, tier_id: UUID, rate: float) -> None:
         if rate:
@@ -227,3 +246,8 @@ class TierOwner(threading.Thread):
             milliseconds=round(seconds * 1000, 1),
             request_ids=outcome.request_ids,
         )
+
+
+def _reason(error: Exception) -> str:
+    """Return the driver's own words: SQLAlchemy's would repeat the statement's parameters, which may be personal."""
+    return str(error.orig if isinstance(error, DBAPIError) else error)

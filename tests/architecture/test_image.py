@@ -52,7 +52,13 @@ class TestImage:
         copies = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
         copied = {path.rstrip("/") for line in copies for path in line.split()}
         packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tools"}
-        assert copied - packages == {"migrations", "settings.py", "celeryconfig.py", "pyproject.toml", "requirements.lock"}
+        assert copied - packages == {
+            "migrations",
+            "settings.py",
+            "celeryconfig.py",
+            "pyproject.toml",
+            "requirements.lock",
+        }
         assert packages <= copied
 
     def test_the_build_sees_only_what_it_copies(self):
@@ -61,7 +67,9 @@ class TestImage:
         assert sorted(let_in) == sorted(path.rstrip("/") for path in copies.split())
 
     def test_it_installs_only_what_the_lock_file_vouches_for(self):
-        installs = [line for line in DOCKERFILE.replace("\\\n", "").splitlines() if " install " in line and "pip" in line]
+        installs = [
+            line for line in DOCKERFILE.replace("\\\n", "").splitlines() if " install " in line and "pip" in line
+        ]
         (install,) = [line for line in installs if "requirement" in line]
         assert all(option in install for option in ("--require-hashes", "--only-binary :all:", "--no-deps"))
         assert "requirements-dev" not in DOCKERFILE
@@ -77,7 +85,9 @@ class TestImage:
         assert {ours[name] for name in ("--interface", "--factory")} == {"wsgi", theirs["--factory"]}
 
     def test_the_web_may_end_its_longest_answer(self, services):
-        longest = next(rule.le for rule in Settings.model_fields["long_poll_limit_seconds"].metadata if hasattr(rule, "le"))
+        longest = next(
+            rule.le for rule in Settings.model_fields["long_poll_limit_seconds"].metadata if hasattr(rule, "le")
+        )
         assert longest < KILL_TIMEOUT < int(services["web"]["stop_grace_period"].removesuffix("s"))
 
 
@@ -97,13 +107,18 @@ class TestProbes:
             assert probe(command, port) == 1
 
     def test_workers_watch_the_broker_and_allocators_the_database(self, services):
-        tests = {name: service["healthcheck"].get("test") for name, service in services.items() if "healthcheck" in service}
+        tests = {
+            name: service["healthcheck"].get("test") for name, service in services.items() if "healthcheck" in service
+        }
         assert {tests[queue.name][-1] for queue in celeryconfig.task_queues} | {tests["beat"][-1]} == {"6379"}
         assert tests["allocator"][-1] == "5432"
 
     @pytest.mark.parametrize("service", ["web", "flower"])
     def test_an_answer_is_healthy_and_a_refusal_is_not(self, services, service):
-        own = {"web": lambda: instruction("HEALTHCHECK"), "flower": lambda: services["flower"]["healthcheck"]["test"][1:]}
+        own = {
+            "web": lambda: instruction("HEALTHCHECK"),
+            "flower": lambda: services["flower"]["healthcheck"]["test"][1:],
+        }
         *command, _, path = own[service]()
         Health.path_that_is_well = path
         with HTTPServer(("127.0.0.1", 0), Health) as server:

@@ -1,3 +1,4 @@
+import base64
 import re
 from pathlib import Path
 
@@ -14,8 +15,8 @@ LINE = re.compile(r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 NEEDED = {
     "DATABASE_URL": "postgresql+psycopg://app:secret@127.0.0.1/vendor",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
-    "JWT_KEYS": "k2:newer, k1:older",
-    "TICKET_KEYS": "t1:c2VlZA==",
+    "JWT_KEYS": f"k2:{'newer' * 8}, k1:{'older' * 8}",
+    "TICKET_KEYS": f"t1:{base64.b64encode(bytes(32)).decode()}",
     "STRIPE_SECRET_KEY": "sk_test_1",
     "STRIPE_WEBHOOK_SECRET": "whsec_1",
     "SENDGRID_API_KEY": "SG.1",
@@ -49,7 +50,9 @@ def complaint(capsys):
 
 def example(*, of_compose):
     settings_part, _, compose_part = EXAMPLE.read_text().partition(COMPOSE_PART)
-    return [(bool(mark), name, value) for mark, name, value in LINE.findall(compose_part if of_compose else settings_part)]
+    return [
+        (bool(mark), name, value) for mark, name, value in LINE.findall(compose_part if of_compose else settings_part)
+    ]
 
 
 def as_written(value):
@@ -83,7 +86,11 @@ class TestStart:
             ("JWT_KEYS", "k1:"),
             ("TICKET_KEYS", ","),
             ("BCRYPT_ROUNDS", "3"),
-            ("STRIPE_LIVEMODE", "perhaps"),
+            ("JWT_KEYS", "k1:short"),
+            ("TICKET_KEYS", "t1:c2VlZA=="),
+            ("REDIS_URL", "localhost"),
+            ("PUBLIC_URL", "tickets.example.com"),
+            ("RATE_LIMIT_USER", "often"),
             ("HOLD_SECONDS", "five minutes"),
             ("HOLD_SECONDS", "-1"),
             ("OFFER_SECONDS", "0"),
@@ -103,6 +110,14 @@ class TestStart:
     def test_names_what_is_unknown(self, env_file, capsys):
         env_file.write_text("HOLD_SECOND=60\n")
         assert complaint(capsys).startswith("settings: HOLD_SECOND: ")
+
+    def test_names_what_is_misspelled_in_the_environment(self, env_file, monkeypatch, capsys):
+        monkeypatch.setenv("HOLD_SECOND", "60")
+        assert complaint(capsys) == "settings: HOLD_SECOND: there is no such setting; did you mean HOLD_SECONDS?\n"
+
+    def test_leaves_what_is_for_compose_alone(self, env_file):
+        env_file.write_text("POSTGRES_PASSWORD=secret\nWEB_PORT=80\n")
+        assert load().web_workers == 2
 
     def test_names_everything_at_once(self, env_file, monkeypatch, capsys):
         monkeypatch.delenv("REDIS_URL")
@@ -129,11 +144,11 @@ class TestSettings:
 
     def test_a_keyring_keeps_its_order_because_the_first_key_signs(self, env_file):
         keys = load().jwt_keys
-        assert [(kid, key.get_secret_value()) for kid, key in keys.items()] == [("k2", "newer"), ("k1", "older")]
+        assert [(kid, key.get_secret_value()) for kid, key in keys.items()] == [("k2", "newer" * 8), ("k1", "older" * 8)]
 
     def test_a_key_may_hold_the_character_that_separates_it(self, env_file, monkeypatch):
-        monkeypatch.setenv("JWT_KEYS", "k1:a:b")
-        assert load().jwt_keys["k1"].get_secret_value() == "a:b"
+        monkeypatch.setenv("JWT_KEYS", "k1:a:b" + "c" * 32)
+        assert load().jwt_keys["k1"].get_secret_value() == "a:b" + "c" * 32
 
     def test_currencies_are_read_as_people_write_them(self, env_file, monkeypatch):
         monkeypatch.setenv("CURRENCIES", "eur, Dkk")

@@ -386,7 +386,7 @@ class TestLetters:
     @pytest.mark.parametrize(
         ("template", "stage", "values", "words"),
         [
-            ("order_held", OrderStage.AWAITING_PAYMENT, {}, "Pay now:"),
+            ("order_held", OrderStage.AWAITING_PAYMENT, {}, "Pay before then"),
             ("order_cancelled", OrderStage.CLOSED, {"reason": "sold_out"}, "sold out before it was your turn"),
             ("order_refunded", OrderStage.COMPLETE, {"refunded": 1_234}, "12.34"),
             ("late_payment_refunded", OrderStage.CLOSED, {"reason": "hold_expired", "refunded": 999}, "9.99"),

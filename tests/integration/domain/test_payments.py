@@ -187,6 +187,7 @@ class TestTroubleOpening:
         assert till.read(held).stage is OrderStage.AWAITING_PAYMENT
         assert till.charge(held).status is AttemptStatus.REQUIRES_PAYMENT_METHOD
         assert till.timeline(held) == ["payment_opened"]
+        assert till.heard(CancelPayment) == []
 
     def test_a_refusal_after_the_order_began_to_end_leaves_that_to_its_end(self, till, held, gateway, monkeypatch):
         def refuse(request, key):

@@ -1,3 +1,5 @@
+from io import BytesIO
+
 import pytest
 from flask import request
 from sqlalchemy import create_engine, text
@@ -110,6 +112,16 @@ class TestBodies:
     def test_one_over_the_limit_is_413(self, client, settings):
         answer = client.post(REGISTER, data=b'{"a": "%s"}' % (b"x" * settings.max_body_bytes), headers=JSON)
         assert (answer.status_code, answer.json["code"]) == (413, "body-too-large")
+
+    @pytest.mark.parametrize(("size", "status"), [(10, 422), (100_000, 413)])
+    def test_one_in_chunks_is_read_up_to_the_limit(self, client, size, status):
+        body = b'{"a": "%s"}' % (b"x" * size)
+        chunked = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        answer = client.post(REGISTER, headers=JSON, environ_overrides=chunked)
+        assert answer.status_code == status
+
+    def test_a_missing_one_is_400(self, client):
+        assert client.post(REGISTER, headers=JSON).json["code"] == "malformed-json"
 
     def test_each_fault_has_its_pointer(self, client):
         answer = client.post(REGISTER, json={"email": "x", "a/b~c": 1})

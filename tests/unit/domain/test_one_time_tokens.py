@@ -63,3 +63,33 @@ def test_the_link_replaces_what_it_was_made_from():
 @pytest.mark.parametrize(("template", "context"), [("order_held", {"token_id": "x"}), ("verify_email", {"link": "y"})])
 def test_other_letters_stay_as_they_are(template, context):
     assert with_link(template, context, TokenKeyring.derived_from({"a": OLD}), "https://shop.example") == context
+
+
+class TestPurposes:
+    AFTER = TokenKeyring.derived_from({"b": NEW, "a": OLD})
+    ROW = UUID(int=1)
+
+    def test_rows_keys_and_purposes_all_have_tokens_of_their_own(self):
+        rows, purposes = (self.ROW, UUID(int=2)), (b"", b"read", b"answer")
+        tokens = {self.AFTER.token(row, kid, purpose) for row in rows for kid in "ab" for purpose in purposes}
+        assert len(tokens) == 12
+
+    def test_a_token_of_any_key_of_the_ring_is_recognised(self):
+        before = TokenKeyring.derived_from({"a": OLD})
+        assert self.AFTER.is_token(before.token(self.ROW, "a", b"read"), self.ROW, b"read")
+        assert self.AFTER.is_token(self.AFTER.token(self.ROW, "b", b"read"), self.ROW, b"read")
+        assert not before.is_token(self.AFTER.token(self.ROW, "b", b"read"), self.ROW, b"read")
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            AFTER.token(UUID(int=2), "b", b"read"),
+            AFTER.token(ROW, "b", b"answer"),
+            AFTER.token(ROW, "b"),
+            AFTER.token(ROW, "b", b"read")[:-1],
+            "",
+            "\N{SNOWMAN}",
+        ],
+    )
+    def test_any_other_text_is_not(self, token):
+        assert not self.AFTER.is_token(token, self.ROW, b"read")
