@@ -62,17 +62,7 @@ def register(
     _refuse_weak(registration.password, registration.email)
     with sessions() as session:
         _refuse_taken(session, registration.email)
-    password_hash = hasher.hash(registration.password)
-    user = User(
-        id=uuid7(),
-        email=registration.email,
-        password_hash=password_hash,
-        first_name=registration.first_name,
-        last_name=registration.last_name,
-        phone=registration.phone,
-        role=UserRole.USER,
-        created_at=now,
-    )
+    user = _new_user(registration, hasher.hash(registration.password), now)
     try:
         with sessions.begin() as session:
             session.add(user)
@@ -164,6 +154,11 @@ def delete_expired_tokens(session: Session, now: datetime) -> int:
 
 
 _PERSONAL = ("email", "first_name", "last_name", "phone")
+
+
+def _new_user(registration: Registration, password_hash: str, now: datetime) -> User:
+    values = {name: getattr(registration, name) for name in _PERSONAL}
+    return User(id=uuid7(), password_hash=password_hash, role=UserRole.USER, created_at=now, **values)
 
 
 def _refuse_weak(password: str, email: str) -> None:

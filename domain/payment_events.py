@@ -85,7 +85,7 @@ def _object_of(payload: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _reference(about: Mapping[str, Any]) -> tuple[AttemptKind, str] | None:
-    """Return what to read: a refund, or the intent that an intent, a charge or a dispute is about."""
+    """Return what to read: a refund, or the intent that an intent or a charge is about."""
     match about:
         case {"object": "refund", "id": str(refund_id)}:
             return AttemptKind.REFUND, refund_id

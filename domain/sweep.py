@@ -9,16 +9,14 @@ from uuid import UUID
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import notifications, payments, refunds, tickets, tier_work, waitlist
+from domain import accounts, logins, notifications, payments, refunds, tickets, tier_work, waitlist
 from domain.messages import Message, ServeTier
-from domain.models import AccountToken, Event, IdempotencyKey, Order, RefreshToken
+from domain.models import Event, IdempotencyKey, Order
 from domain.rules.states import EventStatus, OrderReason, OrderStage
 from domain.transitions import give_up, lock_order
 
 BATCH = 200
 KEYS_KEPT = timedelta(days=1)
-TOKENS_KEPT = timedelta(days=30)
-"""Spent refresh tokens stay so long after their end, so that the reuse of an old one is still noticed."""
 
 EXPIRY_REASONS = {
     OrderStage.PARTLY_HELD: OrderReason.INCOMPLETE,
@@ -87,5 +85,5 @@ def refresh_analytics(session: Session) -> list[str]:
 def tidy(session: Session, now: datetime) -> None:
     """Delete what nobody can use any more."""
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEYS_KEPT))
-    session.execute(delete(RefreshToken).where(RefreshToken.expires_at < now - TOKENS_KEPT))
-    session.execute(delete(AccountToken).where(AccountToken.expires_at < now - TOKENS_KEPT))
+    logins.delete_expired(session, now)
+    accounts.delete_expired_tokens(session, now)

@@ -3,11 +3,12 @@
 Stock moves only in the tier's queue: offers are made by its consumer (`domain/offers.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload, undefer
 
 from domain import audit
@@ -35,19 +36,13 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
     if offer is None or offer.event_id != event_id or not offer.is_public:
         raise InvalidError("This event has no such tier.", pointer="/tier_id")
     _require_waitable(offer, quantity, now)
-    entry = _lock_own(session, person, event_id, tier_id)
-    if entry is not None and entry.status in _IN_LINE:
-        raise ConflictError("You stand in this line already.", code="already-waiting")
+    place = {"user_id": person.user_id, "event_id": event_id, "tier_id": tier_id}
+    # Whoever asks twice at once waits here for the first, and then meets its row.
+    entry = session.scalar(
+        insert(Waitlist).values(**place, quantity=quantity).on_conflict_do_nothing().returning(Waitlist)
+    )
     if entry is None:
-        entry = Waitlist(user_id=person.user_id, event_id=event_id, tier_id=tier_id)
-        session.add(entry)
-    else:
-        entry.sequence = session.scalar(SALE_SEQUENCE)
-    entry.quantity = quantity
-    entry.status = WaitlistStatus.WAITING
-    entry.offered_at = entry.notified_at = entry.offer_expires_at = None
-    entry.responded_at = entry.response = entry.offered_order_id = entry.unoffered_reason = None
-    session.flush()
+        entry = _rejoin(session, place, quantity)
     # Stock may have come back between the look and the insert.
     announce(session, ServeTier(tier_id))
     return entry
@@ -56,9 +51,10 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
 def _require_waitable(offer: Offer, quantity: int, now: datetime) -> None:
     if not offer.is_on_sale(now):
         raise ConflictError(f"{offer.name} is not on sale.", code="sale-closed")
-    if not offer.min_per_order <= quantity <= min(offer.max_per_order, offer.max_per_person or offer.max_per_order):
+    most = min(offer.max_per_order, offer.max_per_person or offer.max_per_order)
+    if not offer.min_per_order <= quantity <= most:
         raise ConflictError(
-            f"An order of {offer.name} has {offer.min_per_order} to {offer.max_per_order} tickets.",
+            f"An order of {offer.name} has {offer.min_per_order} to {most} tickets.",
             code="limit-exceeded",
             pointer="/quantity",
         )
@@ -66,12 +62,18 @@ def _require_waitable(offer: Offer, quantity: int, now: datetime) -> None:
         raise ConflictError(f"{offer.name} has tickets left: buy them.", code="not-sold-out")
 
 
-def _lock_own(session: Session, person: Actor, event_id: UUID, tier_id: UUID) -> Waitlist | None:
-    return session.scalar(
-        select(Waitlist)
-        .where(Waitlist.user_id == person.user_id, Waitlist.event_id == event_id, Waitlist.tier_id == tier_id)
-        .with_for_update(key_share=True)
-    )
+def _rejoin(session: Session, place: Mapping[str, UUID | None], quantity: int) -> Waitlist:
+    own = select(Waitlist).filter_by(**place).with_for_update(key_share=True)
+    entry = session.scalars(own.execution_options(populate_existing=True)).one()
+    if entry.status in _IN_LINE:
+        raise ConflictError("You stand in this line already.", code="already-waiting")
+    entry.sequence = session.scalar(SALE_SEQUENCE)
+    entry.quantity = quantity
+    entry.status = WaitlistStatus.WAITING
+    entry.offered_at = entry.notified_at = entry.offer_expires_at = None
+    entry.responded_at = entry.response = entry.offered_order_id = entry.unoffered_reason = None
+    session.flush()
+    return entry
 
 
 def find(session: Session, entry_id: UUID, person: Actor) -> Waitlist:
@@ -119,7 +121,7 @@ def accept(session: Session, entry_id: UUID, person: Actor, clocks: Clocks, now:
         return order.id
     if order is None or entry.status is not WaitlistStatus.OFFERED or order.stage is not OrderStage.OFFERED:
         raise ConflictError("There is no offer to accept.", code="no-offer")
-    if entry.is_expired:
+    if order.hold_expires_at is None or order.hold_expires_at <= now:
         raise ConflictError("The offer has expired.", code="offer-expired")
     move(session, order, OrderStage.HELD, "offer_accepted")
     # The time to pay starts now, and may not outlast what everybody else gets.
@@ -149,14 +151,19 @@ def _decline(session: Session, order: Order, entry: Waitlist, now: datetime) -> 
 def _lock_entry(session: Session, entry_id: UUID, person: Actor) -> tuple[Order | None, Waitlist]:
     """Lock a person's own entry, and before it, as everybody does, the order that was offered."""
     own = (Waitlist.id == entry_id, Waitlist.user_id == person.user_id)
-    order_id = session.scalar(select(Waitlist.offered_order_id).where(*own))
-    order = lock_order(session, order_id) if order_id is not None else None
-    entry = session.scalar(
-        select(Waitlist).where(*own).with_for_update(key_share=True).execution_options(populate_existing=True)
-    )
-    if entry is None:
-        raise NotFoundError("waitlist entry")
-    return order if entry.offered_order_id == order_id else None, entry
+    while True:
+        with session.begin_nested() as savepoint:
+            order_id = session.scalar(select(Waitlist.offered_order_id).where(*own))
+            order = lock_order(session, order_id) if order_id is not None else None
+            entry = session.scalar(
+                select(Waitlist).where(*own).with_for_update(key_share=True).execution_options(populate_existing=True)
+            )
+            if entry is None:
+                raise NotFoundError("waitlist entry")
+            if entry.offered_order_id == order_id:
+                return order, entry
+            # The consumer made an offer meanwhile: let go, so that its order can be locked first.
+            savepoint.rollback()
 
 
 def notify(session: Session, entry_id: UUID, now: datetime) -> None:

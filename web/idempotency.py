@@ -1,15 +1,21 @@
-"""The `Idempotency-Key` header: reading it, and the fingerprint of the request that it stands for.
+"""The `Idempotency-Key` header: reading it, the fingerprint of the request that it stands for, and acting once.
 
 Storing keys and comparing fingerprints belongs to the domain (draft-ietf-httpapi-idempotency-key-header).
 """
 
 import hashlib
 import re
+from collections.abc import Callable
+from uuid import UUID
 
 import orjson
 from flask import request
+from sqlalchemy.orm import Session
 
+from domain import idempotency
 from domain.errors import InvalidError
+from web.auth import current_user_id
+from web.services import services
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -53,3 +59,19 @@ def fingerprint() -> str:
     body = request.get_json(silent=True) if request.get_data(cache=True) else None
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(b"\n".join((request.method.encode(), request.path.encode(), canonical))).hexdigest()
+
+
+def once(act: Callable[[Session], UUID], *, status: int) -> tuple[UUID, bool]:
+    """Act in a transaction, once per idempotency key where one is sent.
+
+    Returns the id of what was acted on, and whether an earlier request with the key had done it.
+    """
+    key, user_id = read_optional_key(), current_user_id()
+    with services().sessions.begin() as session:
+        if key is None:
+            return act(session), False
+        if kept := idempotency.find_answer(session, user_id, key, fingerprint()):
+            return UUID(kept.response_body["id"]), True
+        subject = act(session)
+        idempotency.keep_answer(session, user_id, key, fingerprint(), status=status, subject=subject)
+        return subject, False

@@ -6,14 +6,14 @@ from uuid import UUID
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from domain import approvals, idempotency, line, orders, payments, refunds
+from domain import approvals, line, orders, payments, refunds
 from domain.errors import NotFoundError
 from domain.line import Pulse
 from domain.orders import Purchase, Wish
 from domain.rules.lifecycle import WAITING
 from domain.rules.states import UserRole
 from web.auth import current_actor, current_user_id, require
-from web.idempotency import HEADER, REPLAYED, fingerprint, read_key, read_optional_key
+from web.idempotency import HEADER, REPLAYED, fingerprint, once, read_key
 from web.openapi import describes, open_blueprint
 from web.order_bodies import order_body
 from web.paging import Page, PageArguments, cut
@@ -236,14 +236,12 @@ def refund_order(path: OrderPath, body: RefundRequest) -> Response:
 
 def _once(order_id: UUID, act: Callable[[Session], None]) -> Response:
     """Do what moves an order, once per idempotency key where one is sent, and show the order."""
-    key, buyer_id = read_optional_key(), current_user_id()
-    replayed = False
-    with services().sessions.begin() as session:
-        replayed = key is not None and idempotency.find_answer(session, buyer_id, key, fingerprint()) is not None
-        if not replayed:
-            act(session)
-        if key is not None and not replayed:
-            idempotency.keep_answer(session, buyer_id, key, fingerprint(), status=202, subject=order_id)
+
+    def move(session: Session) -> UUID:
+        act(session)
+        return order_id
+
+    _, replayed = once(move, status=202)
     response = _show(order_id, status=202)
     if replayed:
         response.headers[REPLAYED] = "true"

@@ -3,6 +3,7 @@
 `type` is a URN made from the code, stable over hosts and years; the codes are listed on the docs page.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -227,7 +228,16 @@ def _render_lost_database(error: OperationalError) -> Response:
 
 
 def _render_defect(error: Exception) -> Response:
-    # The statement's parameters may be personal, and the log line goes far: SQL is told by its driver's error only.
-    shown = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    log.error("request.failed", path=request.path, exc_info=shown)
+    if isinstance(error, DBAPIError):
+        # Messages of the database quote values, which may be personal: the place, the code and the constraint will do.
+        log.error(
+            "request.failed",
+            path=request.path,
+            error=type(error.orig).__name__,
+            sqlstate=getattr(error.orig, "sqlstate", None),
+            constraint=getattr(getattr(error.orig, "diag", None), "constraint_name", None),
+            at=traceback.format_tb(error.__traceback__),
+        )
+    else:
+        log.error("request.failed", path=request.path, exc_info=error)
     return render(Problem("internal-error", "It has been written down. Try again; nothing is charged twice."))

@@ -3,11 +3,13 @@
 from uuid import UUID
 
 from flask import Response
+from sqlalchemy.orm import Session
 
 from domain import waitlist
 from domain.models import Waitlist
 from domain.rules.states import WaitlistStatus
 from web.auth import current_actor
+from web.idempotency import HEADER, REPLAYED, once
 from web.openapi import API, describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer, nothing
@@ -20,17 +22,29 @@ blueprint = open_blueprint("waitlist", "The line for tiers that are sold out; it
 
 @blueprint.post("/events/<uuid:event_id>/waitlist", summary="Join a waitlist", responses={201: EntryBody})
 @describes(
-    problems=("already-waiting", "not-sold-out", "sale-closed", "limit-exceeded"),
-    headers={201: {"Location": "Where the entry is."}},
+    problems=(
+        "already-waiting",
+        "not-sold-out",
+        "sale-closed",
+        "limit-exceeded",
+        "idempotency-key-malformed",
+        "idempotency-key-reused",
+    ),
+    headers={201: {"Location": "Where the entry is.", REPLAYED: "`true` when an earlier request was answered again."}},
+    request_headers={HEADER: ("Names this request: a repetition is answered like the first.", False)},
 )
 def join_waitlist(path: EventPath, body: JoinRequest) -> Response:
     """Stand in line for a sold-out tier: freed tickets are offered in the order of the numbers."""
-    person = current_actor()
-    with services().sessions.begin() as session:
+
+    def join(session: Session) -> UUID:
         now = services().clock.now()
-        entry_id = waitlist.join(session, person, path.event_id, body.tier_id, body.quantity, now).id
+        return waitlist.join(session, current_actor(), path.event_id, body.tier_id, body.quantity, now).id
+
+    entry_id, replayed = once(join, status=201)
     response = _show(entry_id, status=201)
     response.headers["Location"] = f"{API}/waitlist/{entry_id}"
+    if replayed:
+        response.headers[REPLAYED] = "true"
     return response
 
 

@@ -1,6 +1,7 @@
 """The allocator's process: a Celery worker that consumes the queues of the tiers it owns, and no others.
 
-Started as `celery -A workers.allocator worker --pool solo`; several may run, and share the tiers.
+Started as `celery -A workers.allocator worker --pool solo`; several may run: a tier
+belongs to whoever takes its lock first, and passes to another within seconds when its owner dies.
 """
 
 from functools import cache

@@ -173,7 +173,7 @@ class OrderItem(Identified, Base):
     desired_state: Mapped[InventoryState | None] = mapped_column(value_enum(InventoryState, checked=False))
     """What everybody but the consumer may write: the state that the consumer is asked to bring the item to.
 
-    sold after a payment, released after any end, reserved to reclaim stock for a late payment.
+    sold after a payment, released after any end.
     """
 
     order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
@@ -183,7 +183,7 @@ class OrderItem(Identified, Base):
         CheckConstraint("quantity > 0", name="quantity"),
         CheckConstraint("subtotal = unit_price * quantity", name="subtotal"),
         CheckConstraint("unit_price >= 0 AND fees >= 0 AND absorbed_fees >= 0 AND tax >= 0", name="amounts"),
-        CheckConstraint("desired_state IN ('sold', 'released', 'reserved')", name="desired_state_wish"),
+        CheckConstraint("desired_state IN ('sold', 'released')", name="desired_state_wish"),
         UniqueConstraint("order_id", "tier_id"),
         # The tier's line, and the count of who is ahead.
         Index(

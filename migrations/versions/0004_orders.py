@@ -128,7 +128,7 @@ CREATE TABLE order_items (
     CONSTRAINT ck_order_items_amounts CHECK (
         unit_price >= 0 AND fees >= 0 AND absorbed_fees >= 0 AND tax >= 0
     ),
-    CONSTRAINT ck_order_items_desired_state_wish CHECK (desired_state IN ('sold', 'released', 'reserved')),
+    CONSTRAINT ck_order_items_desired_state_wish CHECK (desired_state IN ('sold', 'released')),
     CONSTRAINT ck_order_items_inventory_state CHECK (
         inventory_state IN ('queued', 'reserved', 'sold', 'released', 'refused', 'quarantined')
     )

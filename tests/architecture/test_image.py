@@ -58,6 +58,8 @@ class TestImage:
             "celeryconfig.py",
             "pyproject.toml",
             "requirements.lock",
+            "tools/__init__.py",
+            "tools/cli.py",
         }
         assert packages <= copied
 

@@ -36,6 +36,15 @@ def until(is_so, seconds=15):
         time.sleep(0.02)
 
 
+def is_served(market, order_ids, stage="held"):
+    """Return the question whether all these orders stand at the stage."""
+
+    def is_served():
+        return market.stages(order_ids) == [stage] * len(order_ids)
+
+    return is_served
+
+
 class Market:
     """Tiers and orders in real tables, and owners that serve them."""
 

@@ -4,12 +4,67 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
 
 TIERS_PER_ORDER = 20
+
+_EVENT_ID = "01936d2e-8f6b-7c1a-9d43-5b7f1e2a3c4d"
+_TIER_ID = "01936d2f-11aa-7e02-8a57-0c9d4b6e7f80"
+_ORDER_ID = "01936d30-52c4-7b3e-b1f9-6a8c2d4e5f01"
+_PURCHASE: dict[str, Any] = {
+    "event_id": _EVENT_ID,
+    "items": [{"tier_id": _TIER_ID, "quantity": 2, "attendees": [{"name": "Ada Lovelace"}, {"name": "Grace Hopper"}]}],
+}
+_ORDER: dict[str, Any] = {
+    "id": _ORDER_ID,
+    "number": "TV-00004711",
+    "event_id": _EVENT_ID,
+    "event_title": "Harbour Nights",
+    "status": "pending",
+    "stage": "awaiting_payment",
+    "reason": None,
+    "payment_status": "pending",
+    "source": "direct",
+    "sequence": 4711,
+    "queue": None,
+    "hold": {"expires_at": "2027-06-12T17:05:00Z"},
+    "payment": {
+        "provider": "stripe",
+        "intent_id": "pi_3PqLmN",
+        "client_secret": "pi_3PqLmN_secret_8fKd",
+        "next_action": None,
+        "last_error": None,
+    },
+    "amounts": {"currency": "EUR", "subtotal": 7000, "fees": 275, "tax": 0, "total": 7275, "refunded": 0},
+    "items": [
+        {
+            "tier_id": _TIER_ID,
+            "tier_name": "Standing",
+            "quantity": 2,
+            "unit_price": 3500,
+            "subtotal": 7000,
+            "fees": 275,
+            "tax": 0,
+        }
+    ],
+    "tickets": [],
+    "timeline": [
+        {"at": "2027-06-12T17:00:00Z", "kind": "accepted", "data": {}},
+        {"at": "2027-06-12T17:00:00.031Z", "kind": "held", "data": {}},
+        {"at": "2027-06-12T17:00:00.214Z", "kind": "payment_opened", "data": {}},
+    ],
+    "created_at": "2027-06-12T17:00:00Z",
+    "server_time": "2027-06-12T17:00:01Z",
+    "links": {
+        "self": f"/api/v1/orders/{_ORDER_ID}",
+        "event": f"/api/v1/events/{_EVENT_ID}",
+        "confirm": f"/api/v1/orders/{_ORDER_ID}/confirm",
+        "cancel": f"/api/v1/orders/{_ORDER_ID}/cancel",
+    },
+}
 
 
 class OrderPath(PathArguments):
@@ -31,9 +86,13 @@ class ItemRequest(RequestBody):
     tier_id: UUID
     quantity: PositiveCount
     attendees: Annotated[
-        tuple[AttendeeBody, ...],
-        Field(max_length=100, description="Names of the tickets' holders, at most one for each ticket."),
-    ] = ()
+        list[AttendeeBody],
+        Field(
+            default_factory=list,
+            max_length=100,
+            description="Names of the tickets' holders, at most one for each ticket.",
+        ),
+    ]
 
     @model_validator(mode="after")
     def _no_more_names_than_tickets(self) -> Self:
@@ -57,8 +116,10 @@ class BillingBody(RequestBody):
 class OrderRequest(RequestBody):
     """A purchase: all of it or nothing."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_PURCHASE]})
+
     event_id: UUID
-    items: Annotated[tuple[ItemRequest, ...], Field(min_length=1, max_length=TIERS_PER_ORDER)]
+    items: Annotated[list[ItemRequest], Field(min_length=1, max_length=TIERS_PER_ORDER)]
     billing: BillingBody | None = None
 
     @model_validator(mode="after")
@@ -83,6 +144,8 @@ class ConfirmRequest(RequestBody):
 
 class RefundRequest(RequestBody):
     """What to give back, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The buyer is ill."}]})
 
     reason: Line
     amount: Annotated[
@@ -177,6 +240,8 @@ class OrderLinks(ResponseBody):
 
 class OrderBody(ResponseBody):
     """An order as its buyer sees it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ORDER]})
 
     id: UUID
     number: str

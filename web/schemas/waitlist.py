@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from domain.rules.states import WaitlistStatus
 from web.schemas.base import PathArguments, PositiveCount, RequestBody, ResponseBody
@@ -18,6 +18,10 @@ class EntryPath(PathArguments):
 
 class JoinRequest(RequestBody):
     """How many tickets of which sold-out tier."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tier_id": "01936d2f-11aa-7e02-8a57-0c9d4b6e7f80", "quantity": 2}]}
+    )
 
     tier_id: UUID
     quantity: PositiveCount = 1

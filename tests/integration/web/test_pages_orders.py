@@ -330,16 +330,6 @@ class TestTickets:
             assert private not in page
 
 
-class TestStart:
-    def test_says_what_this_is_and_leads_to_the_docs_and_the_health(self, client):
-        answer = client.get("/")
-        page = answer.get_data(as_text=True)
-        assert (answer.status_code, answer.mimetype) == (200, "text/html")
-        links = re.findall(r'<a href="([^"]+)"', page)
-        assert links == ["/docs", "/readyz"]
-        assert client.get(links[0]).status_code == 200
-
-
 def test_the_limit_of_strangers_is_told_as_a_page_that_comes_back(settings, sessions, hasher, clock, redis, redis_url):
     limits = settings.model_copy(
         update={"rate_limits": "on", "redis_url": redis_url, "rate_limit_anonymous": "2/minute"}
