@@ -17,15 +17,20 @@ from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError, VendorError
-from domain.ports import Intent, IntentRequest, ProviderEvent, Refund, RefundRequest
+from domain.ports import (
+    STORED_ERROR,
+    UNEXPECTED_STATE,
+    Intent,
+    IntentRequest,
+    ProviderEvent,
+    Refund,
+    RefundRequest,
+)
 
 SIGNATURE_TOLERANCE_SECONDS = 300
-STORED_ERROR = "stored_error"
-"""The code of an error that Stripe keeps for its key: repeating the key is useless, only a look-up can tell."""
 
 _ENDED = frozenset({"succeeded", "canceled"})
 _REFUSED, _CONFLICT, _SERVER_ERROR = 400, 409, 500
-_UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _PASSING_CODES = frozenset({"lock_timeout", "rate_limit", "idempotency_key_in_use"})
 
 
@@ -131,13 +136,13 @@ class StripeGateway:
         return self.find_intent(intent.id) if _replayed(intent) else _intent(intent)
 
     def _ended(self, intent_id: str, error: StripeError) -> Intent:
-        if error.code != _UNEXPECTED_STATE:
+        if error.code != UNEXPECTED_STATE:
             raise _translated(error, writing=True) from error
         intent = self.find_intent(intent_id)
         if intent.status in _ENDED:
             return intent
         message = f"The intent is {intent.status}; it does not take this now."
-        raise RetryableVendorError(message, code=_UNEXPECTED_STATE) from error
+        raise RetryableVendorError(message, code=UNEXPECTED_STATE) from error
 
 
 def _intent_params(request: IntentRequest) -> PaymentIntentCreateParams:

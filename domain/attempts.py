@@ -12,14 +12,12 @@ from sqlalchemy.orm import Session
 from domain.errors import VendorError
 from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
-from domain.ports import Intent
+from domain.ports import STORED_ERROR, Intent
 from domain.rules.states import AttemptKind, AttemptStatus
 from domain.transitions import lock_order
 
 KEY_LIFE = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 hours (docs.stripe.com/api/idempotent_requests)."""
-STORED_ERROR = "stored_error"
-"""The gateway's code for an error that the provider keeps for a key: repeating the key repeats the error."""
 
 STATUSES = {
     "requires_payment_method": AttemptStatus.REQUIRES_PAYMENT_METHOD,

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from domain.catalog import terms_of
 from domain.messages import NotifyOffer, announce
 from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry, Waitlist
 from domain.rules.allocation import Claim, Kind
 from domain.rules.clocks import Clocks
-from domain.rules.pricing import Terms, add_up, price_line
+from domain.rules.pricing import add_up, price_line
 from domain.rules.states import InventoryState, OrderSource, OrderStage, OrderStatus, WaitlistStatus
 
 
@@ -66,8 +67,7 @@ def make(
 
 
 def _hold(session: Session, event: Event, tier: TicketTier, claim: Claim, now: datetime, expires_at: datetime) -> Order:
-    terms = Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps)
-    line = price_line(tier.price, claim.quantity, terms)
+    line = price_line(tier.price, claim.quantity, terms_of(event))
     order = Order(
         sequence=claim.sequence,
         user_id=claim.person,

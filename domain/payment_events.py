@@ -18,6 +18,7 @@ from domain import attempts, repayment, settlement
 from domain.errors import VendorError
 from domain.messages import Message, ReceivePaymentEvent
 from domain.models import PaymentTransaction, WebhookEvent
+from domain.models.payments import OPEN_STATUSES
 from domain.ports import Intent, PaymentGateway, Refund
 from domain.rules.states import AttemptKind
 
@@ -37,6 +38,8 @@ class _Subject:
     attempt_id: UUID
     kind: AttemptKind
     object_id: str
+    is_settled: bool
+    """A charge whose outcome is known: no reading of its intent could change it."""
 
 
 def receive_event(sessions: sessionmaker[Session], gateway: PaymentGateway, event_id: UUID, now: datetime) -> None:
@@ -75,6 +78,9 @@ def _open(session: Session, event_id: UUID, now: datetime) -> _Subject | None:
     subject = _find(session, about)
     if subject is None:
         event.error = "It is about an object that is not ours, or not yet."
+    elif subject.is_settled:
+        _close(event, now)
+        return None
     return subject
 
 
@@ -108,7 +114,10 @@ def _find(session: Session, about: Mapping[str, Any]) -> _Subject | None:
     )
     if attempt is None and kind is AttemptKind.REFUND:
         attempt = _find_unanswered_refund(session, about)
-    return _Subject(attempt.id, kind, object_id) if attempt is not None else None
+    if attempt is None:
+        return None
+    is_settled = kind is AttemptKind.CHARGE and attempt.status not in OPEN_STATUSES
+    return _Subject(attempt.id, kind, object_id, is_settled)
 
 
 def _find_unanswered_refund(session: Session, about: Mapping[str, Any]) -> PaymentTransaction | None:

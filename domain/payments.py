@@ -15,14 +15,12 @@ from domain.errors import ConflictError, RetryableVendorError, UnknownOutcomeErr
 from domain.messages import CancelPayment, ConfirmPayment, Message, OpenPayment, SettlePayment, announce
 from domain.models import Order, PaymentTransaction, TimelineEntry
 from domain.models.payments import OPEN_STATUSES
-from domain.ports import Intent, PaymentGateway
+from domain.ports import STORED_ERROR, UNEXPECTED_STATE, Intent, PaymentGateway
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import PAYABLE
 from domain.rules.states import AttemptKind, AttemptStatus, OrderReason, OrderStage
 from domain.transitions import lock_order, move, write
 
-UNEXPECTED_STATE = "payment_intent_unexpected_state"
-"""Stripe's code for a request that the intent's state does not allow (docs.stripe.com/error-codes)."""
 LONGEST_PAUSE = timedelta(seconds=15)
 """A buyer's clock runs, so what failed is tried again soon."""
 STALLED_LIMIT = 500
@@ -121,7 +119,7 @@ def _record_trouble_confirming(session: Session, order: Order, attempt: PaymentT
         if isinstance(error, UnknownOutcomeError):
             attempt.status = AttemptStatus.UNKNOWN
             # A new key is safe: an intent succeeds once, however often it is confirmed.
-            attempt.confirmations += error.code == attempts.STORED_ERROR
+            attempt.confirmations += error.code == STORED_ERROR
         if order.stage is not OrderStage.PAYMENT_DELAYED:
             move(session, order, OrderStage.PAYMENT_DELAYED, "payment_delayed")
         return

@@ -96,6 +96,12 @@ class ProviderEvent:
     payload: Mapping[str, Any]
 
 
+STORED_ERROR = "stored_error"
+"""The code of an error that the provider keeps for its key: repeating the key repeats the error."""
+UNEXPECTED_STATE = "payment_intent_unexpected_state"
+"""The code of a request that the intent's state does not allow (docs.stripe.com/error-codes)."""
+
+
 class PaymentGateway(Protocol):
     """Payments by a provider.
 

@@ -7,13 +7,12 @@ import logging
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, refunds, tickets
+from domain import attempts, ledger, refunds, tickets
 from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
-from domain.models import LedgerEntry, Order, PaymentTransaction
+from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.ports import PaymentGateway, Refund, RefundRequest
 from domain.rules.lifecycle import CONFIRMED
@@ -101,7 +100,7 @@ def apply_reading(session: Session, order: Order, refund: PaymentTransaction, re
     match reading.status:
         case "succeeded":
             refund.status = AttemptStatus.SUCCEEDED
-            _book(session, order, charge, refund)
+            _book(session, order, charge, refund, reading)
             _show(session, order, refund, now)
         case "failed" | "canceled":
             _fail(session, order, refund, reading.failure_reason or reading.status, "The provider could not refund.")
@@ -135,42 +134,16 @@ def _fail(session: Session, order: Order, refund: PaymentTransaction, code: str 
         tell_buyer(session, order, "refund_failed", amount=refund.amount, currency=refund.currency)
 
 
-def _book(session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction) -> None:
-    """Write the ledger's rows of a refund, the platform's fee in proportion, and derive the order's money from them."""
-    before = _returned(session, charge)
+def _book(
+    session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
+) -> None:
+    """Book a refund, the platform's fee in proportion, and derive the order's money from the ledger."""
+    before = ledger.returned(session, charge)
     fee = order.fees + order.absorbed_fees
     share = returned_fee(fee, charge.amount, before=before, after=before + refund.amount)
-    movements = {LedgerKind.REFUND: -refund.amount, LedgerKind.REVERSAL: share}
-    session.add_all(
-        LedgerEntry(
-            order_id=order.id,
-            transaction_id=refund.id,
-            kind=kind,
-            amount=amount,
-            currency=refund.currency,
-            provider_reference=refund.provider_transaction_id,
-        )
-        for kind, amount in movements.items()
-        if amount
-    )
-    session.flush()
-    kept = session.scalars(
-        select(func.sum(LedgerEntry.amount)).where(
-            LedgerEntry.order_id == order.id, LedgerEntry.kind.in_([LedgerKind.CHARGE, LedgerKind.REFUND])
-        )
-    ).one()
+    ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.REVERSAL: share}, reading.id)
     # A second charge of one order, given back, leaves the first one paid.
-    order.refunded = max(0, order.total - int(kept))
-
-
-def _returned(session: Session, charge: PaymentTransaction) -> int:
-    """Return what the ledger says went back of one charge."""
-    returned = session.scalar(
-        select(func.sum(LedgerEntry.amount))
-        .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
-        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind == LedgerKind.REFUND)
-    )
-    return -int(returned or 0)
+    order.refunded = max(0, order.total - ledger.kept(session, order.id))
 
 
 def _show(session: Session, order: Order, refund: PaymentTransaction, now: datetime) -> None:

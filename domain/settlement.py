@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, refunds, tickets
+from domain import attempts, ledger, refunds, tickets
 from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import RetryableVendorError, VendorError
 from domain.messages import CancelPayment, ServeTier, announce
-from domain.models import Event, LedgerEntry, Order, PaymentTransaction
+from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.ports import Intent, PaymentGateway
 from domain.rules.lifecycle import CONFIRMED, PAYABLE, may_move, sources_of
@@ -175,22 +175,8 @@ def _take_money(session: Session, order: Order, attempt: PaymentTransaction, int
 
 
 def _book(session: Session, order: Order, attempt: PaymentTransaction, intent: Intent) -> None:
-    """Write the ledger's rows of a charge; their uniqueness stands behind the order's lock."""
-    reference = intent.charge_id or intent.id
     movements = {LedgerKind.CHARGE: attempt.amount, LedgerKind.FEE: -(order.fees + order.absorbed_fees)}
-    session.add_all(
-        LedgerEntry(
-            order_id=order.id,
-            transaction_id=attempt.id,
-            kind=kind,
-            amount=amount,
-            currency=attempt.currency,
-            provider_reference=reference,
-        )
-        for kind, amount in movements.items()
-        if amount
-    )
-    session.flush()
+    ledger.book(session, attempt, movements, intent.charge_id or intent.id)
 
 
 def _take_late_money(session: Session, order: Order, attempt: PaymentTransaction, now: datetime) -> None:

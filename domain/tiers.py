@@ -1,7 +1,8 @@
 """Ticket tiers as promoters see them: created, edited, paused and resumed.
 
 The counters, and the quantity of a tier that is on sale, belong to the tier's consumer (`allocation.py`): here only
-wishes are written. What buyers see is in `storefront.py`.
+wishes are written. What buyers see is in `storefront.py`. Whatever is done to a tier raises, too, what
+`ownership.lock_event` raises.
 """
 
 from collections.abc import Sequence

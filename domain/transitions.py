@@ -1,6 +1,6 @@
 """How one order moves: under its row lock, along the table of legal moves, with a line in its timeline.
 
-The consumer's set-based moves are in `allocation.py`; everybody else moves an order through here.
+The consumer's set-based moves are in `allocation_records.py`; everybody else moves an order through here.
 """
 
 from collections.abc import Sequence

@@ -182,11 +182,6 @@ def current_user_id() -> UUID:
     return _logged_in().user_id
 
 
-def current_role() -> UserRole:
-    """Return the role of who is logged in."""
-    return _logged_in().role
-
-
 def current_family_id() -> UUID:
     """Return the family of refresh tokens that the caller's log-in began."""
     return _logged_in().family_id

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from domain.line import Pulse, take_pulse
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
 
 
 class WaitingRoom:

@@ -23,8 +23,7 @@ from adapters.broker import Broker
 from domain import health
 from domain.messages import QUEUES
 from web.probes import Probe
-from web.services import EXTENSION as SERVICES
-from web.services import Services
+from web.services import services_of
 
 EXTENSION = "ticket_vendor_metrics"
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -37,7 +36,7 @@ BROKER_TIMEOUT = 0.5
 
 def measure_requests(app: Flask) -> None:
     """Measure every request of this app, and let `render` tell. Call it once the app has its services."""
-    directory = _services(app).settings.metrics_dir
+    directory = services_of(app).settings.metrics_dir
     if directory is not None:
         _share(directory)
     registry = CollectorRegistry()
@@ -74,11 +73,6 @@ def _share(directory: str) -> None:
         values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
-def _services(app: Flask) -> Services:
-    found: Services = app.extensions[SERVICES]
-    return found
-
-
 class _Exposition:
     """What one scrape shows: this process's requests, or those of all that share a directory; and the gauges."""
 
@@ -103,7 +97,7 @@ class _Gauges(Collector):
     def __init__(self, app: Flask) -> None:
         # The services are looked up at each scrape, because the probes' threads know no current app.
         self._app = app
-        self._broker = Broker(_services(app).settings.broker_url, timeout_seconds=BROKER_TIMEOUT)
+        self._broker = Broker(services_of(app).settings.broker_url, timeout_seconds=BROKER_TIMEOUT)
         self._rows = Probe(self._read_rows, keep=GAUGES_KEPT)
         self._stages = Probe(self._read_stages, keep=STAGES_KEPT)
         self._depths = Probe(self._read_depths, keep=GAUGES_KEPT)
@@ -115,7 +109,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the gauges as they are now."""
         backlog, stages, depths = self._rows.ask(), self._stages.ask(), self._depths.ask()
-        now = _services(self._app).clock.now()
+        now = services_of(self._app).clock.now()
         has_rows = has_depths = 1
         try:
             yield from _tell_backlog(backlog.result(DEADLINE), now)
@@ -130,16 +124,16 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("ticket_vendor_queues_up", "Whether the queues could be read in time.", has_depths)
 
     def _read_rows(self) -> health.Backlog:
-        with _services(self._app).sessions() as session:
+        with services_of(self._app).sessions() as session:
             return health.read_backlog(session)
 
     def _read_stages(self) -> dict[str, int]:
-        with _services(self._app).sessions() as session:
+        with services_of(self._app).sessions() as session:
             return health.count_stages(session)
 
     def _read_depths(self) -> dict[str, int]:
-        with _services(self._app).sessions() as session:
-            tiers = health.tier_queues(session, _services(self._app).clock.now())
+        with services_of(self._app).sessions() as session:
+            tiers = health.tier_queues(session, services_of(self._app).clock.now())
         depths = self._broker.depths([*QUEUES, *tiers])
         # A thousand tiers with nothing in their queues would be a thousand series of zeros.
         return {queue: depth for queue, depth in depths.items() if depth or queue in QUEUES}

@@ -8,6 +8,7 @@ from domain.line import Place
 from domain.models import Order, OrderItem, PaymentTransaction, Ticket
 from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
 from domain.rules.states import OrderStage
+from web.openapi import API
 from web.schemas.orders import (
     AmountsBody,
     HoldBody,
@@ -20,8 +21,6 @@ from web.schemas.orders import (
     QueueBody,
     TimelineBody,
 )
-
-API = "/api/v1"
 
 
 def order_body(

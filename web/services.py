@@ -4,13 +4,13 @@ Vendors' adapters are opened when first used, because importing them takes longe
 """
 
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 from sqlalchemy.orm import Session, sessionmaker
 
+from adapters.clock import SystemClock
 from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
@@ -103,15 +103,6 @@ class Services:
     def decoy_hash(self) -> str:
         """A hash that no password matches, as slow as the others: checked where there is no account."""
         return f"$2b${self.settings.bcrypt_rounds:02d}${'.' * 53}"
-
-
-@dataclass(frozen=True, slots=True)
-class SystemClock:
-    """The time of day."""
-
-    def now(self) -> datetime:
-        """Return the current time, aware, in UTC."""
-        return datetime.now(UTC)
 
 
 def open_services(settings: Settings) -> Services:

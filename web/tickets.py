@@ -1,7 +1,6 @@
 """Tickets of whoever is logged in, their QR codes, and the public keys to check them offline."""
 
 import base64
-from uuid import UUID
 
 from flask import Response
 
@@ -13,7 +12,8 @@ from web.auth import current_actor, current_user_id, public
 from web.openapi import API, describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer
-from web.schemas.tickets import EventPath, TicketBody, TicketKey, TicketKeys, TicketPath
+from web.schemas.events import EventPath
+from web.schemas.tickets import TicketBody, TicketKey, TicketKeys, TicketPath
 from web.services import services
 
 PRIVATE = {"Cache-Control": "private, no-store"}
@@ -22,20 +22,13 @@ SHOWN = {TicketStatus.VALID, TicketStatus.USED}
 blueprint = open_blueprint("tickets", "What the holder shows at the door.")
 
 
-class TicketPage(Page[TicketBody]):
-    """A page of tickets, newest first."""
-
-
-@blueprint.get("/tickets", summary="List your tickets", responses={200: TicketPage})
+@blueprint.get("/tickets", summary="List your tickets", responses={200: Page[TicketBody]})
 def list_tickets(query: PageArguments) -> Response:
     """Return the tickets that you hold, newest first."""
-    after = query.after(UUID)
     with services().sessions() as session:
-        rows = tickets.list_tickets(
-            session, current_user_id(), limit=query.limit, after=after[0] if after is not None else None
-        )
+        rows = tickets.list_tickets(session, current_user_id(), limit=query.limit, after=query.after_id())
         page, cursor = cut(rows, query.limit, lambda ticket: (ticket.id,))
-        body = TicketPage(items=[TicketBody.of(ticket, API) for ticket in page], next_cursor=cursor)
+        body = Page[TicketBody](items=[TicketBody.of(ticket, API) for ticket in page], next_cursor=cursor)
     return answer(body, headers=PRIVATE)
 
 

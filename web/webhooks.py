@@ -94,7 +94,7 @@ def receive_sendgrid_events() -> Response:
         )
     except ForgedEventError as error:
         raise _forged() from error
-    return _keep("sendgrid", [ProviderEvent(event.id, event.type, event.payload) for event in events])
+    return _keep("sendgrid", events)
 
 
 def _read_body() -> bytes:

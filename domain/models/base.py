@@ -83,4 +83,3 @@ def utc_now() -> datetime:
 
 
 EMPTY_OBJECT = text("'{}'::jsonb")
-EMPTY_LIST = text("'[]'::jsonb")

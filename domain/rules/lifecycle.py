@@ -20,7 +20,7 @@ MOVES: dict[S, frozenset[S]] = {
     S.EXPIRING: frozenset({S.ISSUING, S.CLOSED}),
     S.ISSUING: frozenset({S.COMPLETE, S.CLOSED}),
     S.COMPLETE: frozenset({S.CLOSED}),
-    # The only move back: paid after the end, and the tier still had stock (`reclaim`).
+    # The only move back, for stock reclaimed for a late payment; nothing makes it yet, such a payment is refunded.
     S.CLOSED: frozenset({S.ISSUING}),
     S.QUARANTINED: frozenset({S.QUEUED, S.CLOSED}),
 }

@@ -21,8 +21,6 @@ ONLY_LOCAL = {"stripe", "sendgrid", "accounts"}
 """The stand-ins, and the demo accounts: neither ever leaves the local stack."""
 SERVERS = {"postgres", "redis"}
 GIVEN_TO_ONE = {"METRICS_DIR", "MIGRATION_DATABASE_URL"}
-NOT_NEEDED = {"CELERY_BROKER_URL"}
-"""Here one Redis does both."""
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 REQUIRED = set(re.findall(r"\$\{(\w+):\?", COMPOSE))
@@ -118,7 +116,7 @@ class TestServices:
 
 class TestSecrets:
     def test_every_setting_reaches_the_processes(self, processes):
-        names = {name.upper() for name in Settings.model_fields} - GIVEN_TO_ONE - NOT_NEEDED
+        names = {name.upper() for name in Settings.model_fields} - GIVEN_TO_ONE
         for name, service in processes.items():
             assert names - service["environment"].keys() == set(), name
             assert service["environment"].keys() - names <= {*GIVEN_TO_ONE, "FLOWER_BASIC_AUTH"}, name

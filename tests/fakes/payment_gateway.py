@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError
-from domain.ports import Intent, ProviderEvent, Refund
+from domain.ports import UNEXPECTED_STATE, Intent, ProviderEvent, Refund
 from tools.stack.stripe.cards import BANKS, CARDS, name_of_method
 
 TOLERANCE_SECONDS = 300
@@ -101,7 +101,7 @@ class FakePaymentGateway:
             if intent.status in ENDED:
                 return intent
             if intent.status == "processing":
-                raise RetryableVendorError("The intent is processing.", code="payment_intent_unexpected_state")
+                raise RetryableVendorError("The intent is processing.", code=UNEXPECTED_STATE)
             if payment_method in BANKS:
                 self._waiting[intent_id] = BANKS[payment_method]
                 charge = f"ch_fake{next(self._numbers)}"
@@ -123,7 +123,7 @@ class FakePaymentGateway:
         def cancel():
             intent = self._intent(intent_id)
             if intent.status == "processing":
-                raise RetryableVendorError("The intent is processing.", code="payment_intent_unexpected_state")
+                raise RetryableVendorError("The intent is processing.", code=UNEXPECTED_STATE)
             return (
                 intent if intent.status in ENDED else self._keep(replace(intent, status="canceled", next_action=None))
             )

@@ -29,7 +29,9 @@ def rush(stack, tier, during=lambda: None):
 
 
 def accepted(answers):
-    return [(began, ended, answer.json(), buyer) for began, ended, answer, buyer in answers if answer.status_code == 202]
+    return [
+        (began, ended, answer.json(), buyer) for began, ended, answer, buyer in answers if answer.status_code == 202
+    ]
 
 
 def refused_at_the_edge(answers):

@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from adapters.stripe_gateway import STORED_ERROR, StripeGateway
+from adapters.stripe_gateway import StripeGateway
 from domain.errors import PermanentVendorError, RetryableVendorError, UnknownOutcomeError
+from domain.ports import STORED_ERROR
 from tests.fixtures.payments import asking, key, opened
 from tools.stack.stripe.faults import Fault
 from tools.stack.stripe.server import running

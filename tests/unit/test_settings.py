@@ -144,7 +144,10 @@ class TestSettings:
 
     def test_a_keyring_keeps_its_order_because_the_first_key_signs(self, env_file):
         keys = load().jwt_keys
-        assert [(kid, key.get_secret_value()) for kid, key in keys.items()] == [("k2", "newer" * 8), ("k1", "older" * 8)]
+        assert [(kid, key.get_secret_value()) for kid, key in keys.items()] == [
+            ("k2", "newer" * 8),
+            ("k1", "older" * 8),
+        ]
 
     def test_a_key_may_hold_the_character_that_separates_it(self, env_file, monkeypatch):
         monkeypatch.setenv("JWT_KEYS", "k1:a:b" + "c" * 32)

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
 _FIRST_YEAR, _LAST_YEAR = 1970, 9999
 
 
@@ -113,6 +112,4 @@ Moment = Annotated[AwareDatetime, AfterValidator(_within_years)]
 """A point in time with its offset from UTC (RFC 3339), turned to UTC."""
 Count = Annotated[int, Field(ge=0, le=INT32_MAX)]
 PositiveCount = Annotated[int, Field(ge=1, le=INT32_MAX)]
-MinorUnits = Annotated[int, Field(ge=0, le=INT64_MAX // 2**20)]
-"""Money in minor units of its currency; bounded so that a price times a quantity stays within 64 bits."""
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]

@@ -17,12 +17,6 @@ class TicketPath(PathArguments):
     ticket_id: UUID
 
 
-class EventPath(PathArguments):
-    """Names an event."""
-
-    event_id: UUID
-
-
 class TicketEvent(ResponseBody):
     """What the ticket is for."""
 

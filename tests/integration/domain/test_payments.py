@@ -8,6 +8,7 @@ from domain import attempts, payments
 from domain.errors import ConflictError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError
 from domain.messages import CancelPayment, ConfirmPayment, OpenPayment, RenderTickets, ServeTier, SettlePayment
 from domain.models import Order
+from domain.ports import STORED_ERROR, UNEXPECTED_STATE
 from domain.rules.states import (
     AttemptStatus,
     EventStatus,
@@ -22,7 +23,7 @@ from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketT
 
 DOWN = RetryableVendorError("Stripe did not answer.", code="connection")
 CUT = UnknownOutcomeError("Stripe did not answer.", code="connection")
-STORED = UnknownOutcomeError("An error occurred.", code=attempts.STORED_ERROR)
+STORED = UnknownOutcomeError("An error occurred.", code=STORED_ERROR)
 REFUSED = PermanentVendorError("No.", code="amount_too_small")
 
 
@@ -401,7 +402,7 @@ class TestConfirm:
         till.request(opened)
         intent_id = till.read(opened).stripe_payment_intent_id
         gateway.intents[intent_id] = replace(gateway.intents[intent_id], status="processing")
-        gateway.fail("confirm_intent", RetryableVendorError("Not now.", code=payments.UNEXPECTED_STATE))
+        gateway.fail("confirm_intent", RetryableVendorError("Not now.", code=UNEXPECTED_STATE))
         till.confirm(opened)
         till.settle(opened)
         assert till.read(opened).stage is OrderStage.PROCESSING

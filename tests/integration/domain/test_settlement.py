@@ -284,6 +284,16 @@ class TestReceiveEvent:
         till.receive(till.event({"object": "charge", "id": "ch_1", "payment_intent": intent_id}, "charge.succeeded"))
         assert till.read(opened).stage is OrderStage.ISSUING
 
+    def test_an_event_about_a_settled_charge_asks_nobody(self, till, opened, gateway):
+        till.pay_by_client(opened)
+        intent_id = till.read(opened).stripe_payment_intent_id
+        till.receive(till.event({"object": "payment_intent", "id": intent_id}))
+        asked = gateway.calls.count("find_intent")
+        event = till.event({"object": "charge", "id": "ch_1", "payment_intent": intent_id}, "charge.succeeded")
+        till.receive(event)
+        assert gateway.calls.count("find_intent") == asked
+        assert till.inbox(event).processed_at is not None
+
     def test_an_unknown_intent_is_kept_and_found_later(self, till, gateway):
         held = till.hold()
         event = till.event({"object": "payment_intent", "id": "pi_fake1"})

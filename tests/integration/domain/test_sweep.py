@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text
 
 from domain import sweep, transitions
 from domain.messages import (
@@ -16,7 +16,7 @@ from domain.messages import (
     SendMail,
     ServeTier,
 )
-from domain.models import AccountToken, Event, IdempotencyKey, Order, RefreshToken, Waitlist
+from domain.models import Event, Waitlist
 from domain.rules.states import (
     AttemptKind,
     AttemptStatus,
@@ -86,7 +86,8 @@ class TestExpire:
         assert announced == [CancelPayment(order.id)]
 
     def test_a_free_order_has_no_intent(self, sessions):
-        order = due_order(sessions, OrderStage.HELD, tier=make(sessions, TicketTierFactory, price=0))
+        with sessions.begin() as session, bound_to(session):
+            order = OrderFactory(stage=OrderStage.HELD, hold_expires_at=NOW, tier=TicketTierFactory(price=0))
         sweep.expire(sessions, NOW)
         found = read(sessions, order)
         assert (found.stage, found.reason) == (OrderStage.CLOSED, OrderReason.HOLD_EXPIRED)
@@ -151,6 +152,13 @@ def waiting_backends(engine):
         return connection.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
 
 
+def make_refund():
+    charge = PaymentTransactionFactory(status=AttemptStatus.SUCCEEDED)
+    return PaymentTransactionFactory(
+        order=charge.order, parent_id=charge.id, kind=AttemptKind.REFUND, status=AttemptStatus.CREATED
+    )
+
+
 class TestFindStalled:
     """What waits before the moment is rung for, by each noun; what came later is not."""
 
@@ -180,10 +188,7 @@ class TestFindStalled:
             (lambda: WebhookEventFactory().id, ReceivePaymentEvent),
             (lambda: WebhookEventFactory(provider="sendgrid").id, ReceiveMailEvent),
             (lambda: WaitlistFactory(status=WaitlistStatus.OFFERED).id, NotifyOffer),
-            (
-                lambda: PaymentTransactionFactory(kind=AttemptKind.REFUND, status=AttemptStatus.CREATED).id,
-                RefundPayment,
-            ),
+            (lambda: make_refund().id, RefundPayment),
         ],
     )
     def test_each_noun_finds_its_own(self, session, make, message):
@@ -223,17 +228,24 @@ def test_the_runtime_role_refreshes_the_analytics(sessions):
 
 def test_tidying_deletes_what_nobody_can_use_any_more_and_nothing_else(session):
     with bound_to(session):
-        fresh = [IdempotencyKeyFactory(), RefreshTokenFactory(), AccountTokenFactory()]
-        old_key = IdempotencyKeyFactory()
-        session.execute(
-            update(IdempotencyKey).where(IdempotencyKey.key == old_key.key).values(created_at=NOW - timedelta(days=2))
-        )
-        RefreshTokenFactory(expires_at=NOW - timedelta(days=31))
-        AccountTokenFactory(expires_at=NOW - timedelta(days=31))
-        spent = RefreshTokenFactory(expires_at=NOW - timedelta(days=29))
-    for _ in range(2):
-        sweep.tidy(session, NOW)
-    assert list(session.scalars(select(IdempotencyKey.key))) == [fresh[0].key]
-    assert set(session.scalars(select(RefreshToken.id))) == {fresh[1].id, spent.id}
-    assert list(session.scalars(select(AccountToken.id))) == [fresh[2].id]
-    assert session.scalars(select(Order.id)).all() == []
+        fresh = [
+            IdempotencyKeyFactory(),
+            RefreshTokenFactory(),
+            AccountTokenFactory(expires_at=NOW + timedelta(days=2)),
+        ]
+
+    def count():
+        return [session.scalar(select(func.count()).select_from(type(row))) for row in fresh]
+
+    ends = [NOW + timedelta(days=1), fresh[1].expires_at, fresh[2].expires_at]
+    assert sorted(ends) == [ends[0], ends[2], ends[1]]
+    for end, before, after in (
+        (ends[0], [1, 1, 1], [0, 1, 1]),
+        (ends[2], [0, 1, 1], [0, 1, 0]),
+        (ends[1], [0, 1, 0], [0, 0, 0]),
+    ):
+        sweep.tidy(session, end - MINUTE)
+        assert count() == before
+        for _ in range(2):
+            sweep.tidy(session, end + MINUTE)
+            assert count() == after

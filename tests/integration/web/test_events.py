@@ -6,7 +6,7 @@ from sqlalchemy import select
 from domain.messages import ServeTier
 from domain.models import AuditLog, Event, User
 from domain.rules.states import EventStatus, UserRole, VerificationStatus
-from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
+from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, UserFactory
 
 EVENTS = "/api/v1/events"
 STARTS = datetime(2031, 6, 5, 17, tzinfo=UTC)
@@ -18,25 +18,6 @@ BODY = {
     "capacity": 200,
     "currency": "DKK",
 }
-
-
-@pytest.fixture
-def rows(sessions):
-    with sessions() as session, bound_to(session):
-        yield session
-        session.rollback()
-
-
-@pytest.fixture
-def promoter(rows):
-    promoter = PromoterFactory()
-    rows.commit()
-    return promoter
-
-
-@pytest.fixture
-def seller(promoter, log_in):
-    return log_in(promoter.user)
 
 
 def make(rows, factory, **values):

@@ -11,31 +11,11 @@ from tests.factories import (
     TicketTierFactory,
     UserFactory,
     WaitlistFactory,
-    bound_to,
 )
 
 EVENTS, TIERS = "/api/v1/events", "/api/v1/tiers"
 BODY = {"name": "Standing", "price": 4500, "quantity": 100}
 OWN = ("quantity", "desired_quantity", "quantity_refusal", "sold", "reserved", "percent_sold")
-
-
-@pytest.fixture
-def rows(sessions):
-    with sessions() as session, bound_to(session):
-        yield session
-        session.rollback()
-
-
-@pytest.fixture
-def promoter(rows):
-    promoter = PromoterFactory()
-    rows.commit()
-    return promoter
-
-
-@pytest.fixture
-def seller(promoter, log_in):
-    return log_in(promoter.user)
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from web.schemas.base import (
+    BasisPoints,
     CountryCode,
     EmailAddress,
     Line,
-    MinorUnits,
     Moment,
     Phone,
     PositiveCount,
@@ -34,7 +34,7 @@ class Everything(RequestBody):
     country: CountryCode = "DE"
     moment: Moment = datetime(2026, 1, 1, tzinfo=UTC)
     count: PositiveCount = 1
-    price: MinorUnits = 0
+    rate: BasisPoints = 0
     flag: bool = False
     identity: UUID = UUID(int=0)
     colour: Colour = Colour.RED
@@ -93,8 +93,8 @@ def test_good_values_are_kept(field, sent, kept):
         ("count", True),
         ("count", 0),
         ("count", 2**31),
-        ("price", -1),
-        ("price", 10**20),
+        ("rate", -1),
+        ("rate", 10**20),
         ("flag", "yes"),
         ("flag", 1),
         ("identity", "not-a-uuid"),

@@ -1,0 +1,53 @@
+"""The ledger: money that has moved, in rows that are only ever added.
+
+Attempts to move it, which change until they end, are in `attempts.py`.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from domain.models import LedgerEntry, PaymentTransaction
+from domain.rules.states import LedgerKind
+
+
+def book(session: Session, attempt: PaymentTransaction, movements: Mapping[LedgerKind, int], reference: str) -> None:
+    """Write down what an attempt moved, signed as its order sees it; what is zero did not move.
+
+    A unique constraint stands behind the order's lock: no movement of an attempt is written twice.
+    """
+    session.add_all(
+        LedgerEntry(
+            order_id=attempt.order_id,
+            transaction_id=attempt.id,
+            kind=kind,
+            amount=amount,
+            currency=attempt.currency,
+            provider_reference=reference,
+        )
+        for kind, amount in movements.items()
+        if amount
+    )
+    session.flush()
+
+
+def kept(session: Session, order_id: UUID) -> int:
+    """Return what was charged for an order and has not gone back."""
+    amount = session.scalar(
+        select(func.sum(LedgerEntry.amount)).where(
+            LedgerEntry.order_id == order_id, LedgerEntry.kind.in_([LedgerKind.CHARGE, LedgerKind.REFUND])
+        )
+    )
+    return int(amount or 0)
+
+
+def returned(session: Session, charge: PaymentTransaction) -> int:
+    """Return what went back of one charge."""
+    amount = session.scalar(
+        select(func.sum(LedgerEntry.amount))
+        .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
+        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind == LedgerKind.REFUND)
+    )
+    return -int(amount or 0)

@@ -1,0 +1,286 @@
+import inspect
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+from celery.app.trace import build_tracer
+from sqlalchemy import select, text
+from uuid_utils.compat import uuid7
+
+from adapters.clock import SystemClock
+from domain import messages, payments, refunds, sweep
+from domain.audit import Actor
+from domain.messages import (
+    CancelPayment,
+    ConfirmPayment,
+    Message,
+    NotifyOffer,
+    OpenPayment,
+    ReceiveMailEvent,
+    ReceivePaymentEvent,
+    RefundPayment,
+    RenderTickets,
+    SendMail,
+    ServeTier,
+    SettlePayment,
+)
+from domain.models import EmailNotification, Order, Ticket, Waitlist, WebhookEvent
+from domain.rules.states import MailStatus, OrderReason, OrderStage, WaitlistStatus
+from domain.transitions import give_up, lock_order
+from tests.factories import (
+    EmailNotificationFactory,
+    EventFactory,
+    OrderFactory,
+    WaitlistFactory,
+    WebhookEventFactory,
+    bound_to,
+)
+from tests.fakes.mailer import FakeMailer
+from tests.fakes.payment_gateway import FakePaymentGateway
+from tests.integration.market import CLOCKS
+from workers import allocation, app, notifications, tickets, waitlist
+from workers import payments as payment_tasks
+from workers import sweep as sweep_tasks
+
+NOW = datetime.now(UTC)
+MESSAGES = [
+    kind
+    for kind in vars(messages).values()
+    if inspect.isclass(kind) and Message in kind.__bases__ and kind is not ServeTier
+]
+STATE = text("""
+    SELECT (SELECT array_agg((id, stage, version) ORDER BY id) FROM orders)::text,
+           (SELECT array_agg((id, inventory_state, desired_state) ORDER BY id) FROM order_items)::text,
+           (SELECT array_agg((id, status, provider_transaction_id) ORDER BY id) FROM payment_transactions)::text,
+           (SELECT array_agg((id, kind, amount) ORDER BY id) FROM ledger_entries)::text,
+           (SELECT array_agg((id, status, qr_payload) ORDER BY id) FROM tickets)::text,
+           (SELECT array_agg((id, status) ORDER BY id) FROM email_notifications)::text,
+           (SELECT array_agg((id, status, notified_at) ORDER BY id) FROM waitlist)::text,
+           (SELECT array_agg((id, processed_at) ORDER BY id) FROM webhook_inbox)::text,
+           (SELECT count(*) FROM order_timeline)
+""")
+
+
+@pytest.fixture
+def gateway():
+    return FakePaymentGateway()
+
+
+@pytest.fixture
+def mailer():
+    return FakeMailer()
+
+
+@pytest.fixture(autouse=True)
+def _wired(monkeypatch, sessions, announced, gateway, mailer):
+    """Let the tasks work with this test's rows, and with vendors in memory."""
+    for module in (payment_tasks, tickets, notifications, waitlist, sweep_tasks):
+        monkeypatch.setattr(module, "sessions", lambda: sessions)
+    for module in (payment_tasks, sweep_tasks):
+        monkeypatch.setattr(module, "gateway", lambda: gateway)
+    monkeypatch.setattr(notifications, "mailer", lambda: mailer)
+    monkeypatch.setattr(sweep_tasks, "dispatcher", lambda: announced.extend)
+
+
+class Later(SystemClock):
+    """The time of day, an hour on."""
+
+    def now(self):
+        return super().now() + timedelta(hours=1)
+
+
+def deliver(task, **headers):
+    """Let a worker handle a message, or a job of beat's by its name; fail if the task does."""
+    name, arguments = (task.task, task.payload()) if isinstance(task, Message) else (task, {})
+    trace = build_tracer(name, app.app.tasks[name], app=app.app)
+    outcome = trace(str(uuid7()), (), arguments, {"delivery_info": {}, **headers})
+    assert outcome.info is None, outcome.info
+
+
+def deliver_twice(sessions, message):
+    """Let a message be handled, then once more: doubled or late, it changes nothing."""
+    deliver(message)
+    before = state(sessions)
+    deliver(message)
+    assert state(sessions) == before
+
+
+def state(sessions):
+    with sessions() as session:
+        return session.execute(STATE).one()
+
+
+def make(sessions, factory, **values):
+    with sessions.begin() as session, bound_to(session):
+        return factory(**values)
+
+
+def read(sessions, model, row):
+    with sessions() as session:
+        return session.get_one(model, getattr(row, "id", row))
+
+
+@pytest.fixture
+def held(sessions):
+    return make(sessions, OrderFactory, stage=OrderStage.HELD, with_payment=False)
+
+
+@pytest.fixture
+def opened(sessions, held):
+    deliver(OpenPayment(held.id))
+    return held
+
+
+def ask_to_pay(sessions, order):
+    with sessions.begin() as session:
+        payments.request_confirmation(session, session.get_one(Order, order.id), "pm_card_visa", NOW, CLOCKS)
+
+
+@pytest.fixture
+def paid(sessions, opened):
+    ask_to_pay(sessions, opened)
+    deliver(ConfirmPayment(opened.id))
+    return opened
+
+
+class TestPayments:
+    def test_open(self, sessions, held, gateway):
+        deliver_twice(sessions, OpenPayment(held.id))
+        assert read(sessions, Order, held).stage is OrderStage.AWAITING_PAYMENT
+        assert len(gateway.intents) == 1
+
+    def test_confirm(self, sessions, opened):
+        ask_to_pay(sessions, opened)
+        deliver_twice(sessions, ConfirmPayment(opened.id))
+        assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+
+    def test_settle(self, sessions, opened, gateway):
+        gateway.confirm_intent(read(sessions, Order, opened).stripe_payment_intent_id, "pm_card_visa", "by-client")
+        deliver_twice(sessions, SettlePayment(opened.id))
+        assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+
+    def test_cancel(self, sessions, opened):
+        with sessions.begin() as session:
+            give_up(session, lock_order(session, opened.id), OrderReason.BUYER_CANCELLED, NOW)
+        deliver_twice(sessions, CancelPayment(opened.id))
+        order = read(sessions, Order, opened)
+        assert (order.stage, order.reason) == (OrderStage.CLOSED, OrderReason.BUYER_CANCELLED)
+
+    def test_refund(self, sessions, paid):
+        with sessions.begin() as session:
+            order = session.get_one(Order, paid.id)
+            refund = refunds.request_refund(session, order, reason="rain", requested_by=Actor(), now=NOW).id
+        deliver_twice(sessions, RefundPayment(refund))
+        assert read(sessions, Order, paid).refunded == read(sessions, Order, paid).total
+
+    def test_receive(self, sessions, opened, gateway):
+        intent_id = read(sessions, Order, opened).stripe_payment_intent_id
+        gateway.confirm_intent(intent_id, "pm_card_visa", "by-client")
+        payload = {"data": {"object": {"object": "payment_intent", "id": intent_id}}}
+        event = make(sessions, WebhookEventFactory, payload=payload)
+        deliver_twice(sessions, ReceivePaymentEvent(event.id))
+        assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+        assert read(sessions, WebhookEvent, event).processed_at is not None
+
+
+class TestTicketsAndMail:
+    def test_render(self, sessions, paid):
+        deliver_twice(sessions, RenderTickets(paid.id))
+        assert read(sessions, Order, paid).stage is OrderStage.COMPLETE
+        with sessions() as session:
+            assert all(session.scalars(select(Ticket.qr_image).where(Ticket.order_id == paid.id)))
+
+    def test_send(self, sessions, paid, mailer, announced):
+        deliver(RenderTickets(paid.id))
+        mail = next(message for message in announced if isinstance(message, SendMail))
+        deliver_twice(sessions, mail)
+        assert read(sessions, EmailNotification, mail.notification_id).status is MailStatus.SENT
+        assert len(mailer.sent) == 1
+
+    def test_receive(self, sessions):
+        mail = make(sessions, EmailNotificationFactory, status=MailStatus.SENT)
+        payload = {"event": "delivered", "sg_message_id": mail.provider_message_id, "timestamp": NOW.timestamp()}
+        event = make(sessions, WebhookEventFactory, provider="sendgrid", type="delivered", payload=payload)
+        deliver_twice(sessions, ReceiveMailEvent(event.id))
+        assert read(sessions, WebhookEvent, event).processed_at is not None
+        assert read(sessions, EmailNotification, mail).status is MailStatus.DELIVERED
+
+    def test_notify(self, sessions):
+        entry = make(sessions, WaitlistFactory, status=WaitlistStatus.OFFERED)
+        deliver_twice(sessions, NotifyOffer(entry.id))
+        assert read(sessions, Waitlist, entry).is_notified
+
+
+def test_the_tasks_of_a_tiers_queue_only_ring_its_owner(monkeypatch):
+    rung = []
+    monkeypatch.setattr(allocation, "owner", lambda: type("Owner", (), {"ring": staticmethod(rung.append)}))
+    tier_id = uuid7()
+    deliver(ServeTier(tier_id))
+    assert rung == [tier_id]
+
+
+class TestSweep:
+    def test_ring_sends_again_what_was_lost(self, sessions, redis, held, monkeypatch, announced):
+        monkeypatch.setattr(sweep_tasks, "clock", Later())
+        waiting = make(sessions, OrderFactory)
+        deliver("sweep.ring")
+        with sessions() as session:
+            (item,) = lock_order(session, waiting.id).items
+        assert set(announced) == {OpenPayment(held.id), ServeTier(item.tier_id)}
+
+    def test_ring_leaves_queues_alone_that_have_messages_waiting(self, sessions, redis, held, monkeypatch, announced):
+        monkeypatch.setattr(sweep_tasks, "clock", Later())
+        redis.lpush("payments", "{}")
+        deliver("sweep.ring")
+        assert announced == []
+
+    def test_ring_waits_until_a_step_is_late(self, sessions, redis, held, announced):
+        deliver("sweep.ring")
+        assert announced == []
+
+    def test_expire(self, sessions, monkeypatch):
+        orders = [make(sessions, OrderFactory, stage=OrderStage.OFFERED) for _ in range(3)]
+        over = make(sessions, EventFactory, starts_at=NOW - timedelta(days=1))
+        monkeypatch.setattr(sweep_tasks, "clock", Later())
+        monkeypatch.setattr(sweep, "BATCH", 2)
+        deliver_twice(sessions, "sweep.expire")
+        assert {read(sessions, Order, order).stage for order in orders} == {OrderStage.CLOSED}
+        assert read(sessions, type(over), over).status == "completed"
+
+    def test_reconcile(self, sessions, opened, gateway, monkeypatch):
+        gateway.confirm_intent(read(sessions, Order, opened).stripe_payment_intent_id, "pm_card_visa", "by-client")
+        monkeypatch.setattr(sweep_tasks, "clock", Later())
+        deliver_twice(sessions, "sweep.reconcile")
+        assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+
+    def test_refund(self, sessions, paid, announced):
+        with sessions.begin() as session:
+            session.execute(text("UPDATE events SET status = 'cancelled', cancelled_at = now()"))
+        deliver_twice(sessions, "sweep.refund")
+        assert [type(message) for message in announced].count(RefundPayment) == 1
+
+    def test_refresh(self, sessions):
+        make(sessions, OrderFactory, stage=OrderStage.COMPLETE)
+        deliver_twice(sessions, "sweep.refresh")
+        with sessions() as session:
+            assert session.scalar(text("SELECT count(*) FROM sales_by_hour")) == 1
+
+    def test_tidy(self, sessions):
+        deliver_twice(sessions, "sweep.tidy")
+
+
+class TestMessages:
+    @pytest.mark.parametrize("kind", MESSAGES)
+    def test_one_about_a_row_that_is_not_there_does_nothing(self, sessions, kind):
+        before = state(sessions)
+        deliver(kind(uuid7()))
+        assert state(sessions) == before
+
+    def test_what_a_task_logs_carries_the_request_and_the_task(self, monkeypatch):
+        seen = []
+        monkeypatch.setattr(sweep, "tidy", lambda *_: seen.append(structlog.contextvars.get_contextvars()))
+        structlog.contextvars.bind_contextvars(request_id="left behind")
+        deliver("sweep.tidy", request_id="r-7")
+        deliver("sweep.tidy")
+        assert seen == [{"request_id": "r-7", "task": "sweep.tidy"}, {"task": "sweep.tidy"}]
+        assert structlog.contextvars.get_contextvars() == {}
