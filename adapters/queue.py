@@ -7,6 +7,7 @@ published stays for the next try, bounded; the rows behind the messages do not d
 import atexit
 import os
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -114,10 +115,14 @@ def send(app: Celery, message: Message, *, request_id: str | None = None, produc
     )
 
 
-def count_waiting(app: Celery, queue: str) -> int:
-    """Return how many messages lie in a queue and were not fetched yet; one that does not exist has none."""
+def find_idle(app: Celery, queues: Iterable[str]) -> set[str]:
+    """Return those of the queues in which no message lies that was not fetched yet."""
     with app.connection_for_write() as connection:
-        try:
-            return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
-        except ChannelError:
-            return 0
+        return {queue for queue in queues if not _count_waiting(connection.default_channel, queue)}
+
+
+def _count_waiting(channel: Any, queue: str) -> int:
+    try:
+        return int(channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:
+        return 0  # there is no such queue, or Redis dropped the empty list

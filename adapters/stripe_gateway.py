@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import requests
 import stripe
@@ -26,6 +27,8 @@ from domain.ports import (
     Refund,
     RefundRequest,
 )
+
+log = logging.getLogger(__name__)
 
 SIGNATURE_TOLERANCE_SECONDS = 300
 
@@ -83,16 +86,14 @@ class StripeGateway:
             return self._ended(intent_id, error)
         return self._current(confirmed)
 
-    def cancel_intent(self, intent_id: str, idempotency_key: str) -> Intent:
+    def cancel_intent(self, intent_id: str) -> Intent:
         """Cancel an intent as abandoned (docs.stripe.com/api/payment_intents/cancel).
 
         One that has ended is returned as it is; one that cannot be cancelled just now, because the money is on its
         way, raises `RetryableVendorError`. Raises `UnknownOutcomeError` and `PermanentVendorError`, too.
         """
         try:
-            cancelled = self._client.v1.payment_intents.cancel(
-                intent_id, {"cancellation_reason": "abandoned"}, {"idempotency_key": idempotency_key}
-            )
+            cancelled = self._client.v1.payment_intents.cancel(intent_id, {"cancellation_reason": "abandoned"})
         except StripeError as error:
             return self._ended(intent_id, error)
         return self._current(cancelled)
@@ -116,6 +117,17 @@ class StripeGateway:
         """Read a refund. Raises `RetryableVendorError`, or `PermanentVendorError` when there is none."""
         with _translating(writing=False):
             return _refund(self._client.v1.refunds.retrieve(refund_id))
+
+    def find_refund_by_reference(self, intent_id: str, reference: UUID) -> Refund | None:
+        """Look among an intent's refunds for ours (docs.stripe.com/api/refunds/list).
+
+        Raises `RetryableVendorError`, or `PermanentVendorError` when there is no such intent.
+        """
+        with _translating(writing=False):
+            for found in self._client.v1.refunds.list({"payment_intent": intent_id, "limit": 100}).auto_paging_iter():
+                if (found.metadata or {}).get("refund_id") == str(reference):
+                    return _refund(found)
+        return None
 
     def read_event(self, payload: bytes, signature: str) -> ProviderEvent:
         """Verify a webhook over its raw bytes (docs.stripe.com/webhooks/signature) and return it.
@@ -247,6 +259,10 @@ def _translated(error: StripeError, *, writing: bool) -> VendorError:
     if status >= _SERVER_ERROR or status < _REFUSED:
         stored = (error.headers or {}).get("Idempotent-Replayed") == "true"
         return uncertain(message, code=STORED_ERROR if stored else code, retry_after=_retry_after(error))
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        # Our key is wrong, not what we asked for: no order may end because of it.
+        log.error("stripe.key_refused status=%s code=%s", status, code)
+        return RetryableVendorError(message, code=code or _kind(error))
     return PermanentVendorError(message, code=code or _kind(error))
 
 

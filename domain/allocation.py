@@ -42,6 +42,11 @@ class Outcome:
         """How many orders were decided."""
         return self.served + self.refused
 
+    @property
+    def did_something(self) -> bool:
+        """Whether the round changed anything in the line."""
+        return bool(self.decided or self.offered or self.granted)
+
 
 def serve(
     session: Session,
@@ -56,7 +61,7 @@ def serve(
     """Serve one batch of a tier inside the session's transaction; the caller commits.
 
     `service_rate` is what the caller has measured, in orders per second, for the buyers' ETA. With `only`, no other
-    order items are looked at: this is how a failing batch is narrowed down.
+    order items are looked at, and no waiting entry unless the list is empty: so is the cause of a failing batch found.
     """
     wishes = records.find_wishes(session, tier_id, batch, only)
     line = records.find_line(session, tier_id, batch, only)
@@ -72,8 +77,10 @@ def serve(
     if len(wishes) == batch:
         # Nobody is refused while more stock may be coming back.
         a_round.outcome.more = True
-    elif not tier.is_paused:
-        a_round.serve_line([row.id for row in line], batch)
+    elif not tier.is_paused or event.status is not EventStatus.PUBLISHED:
+        a_round.serve_line([row.id for row in line], batch, with_entries=not only)
+    # A round that changed nothing would change nothing again.
+    a_round.outcome.more &= a_round.outcome.did_something
     session.flush()
     return a_round.outcome
 
@@ -139,7 +146,7 @@ class _Round:
             self.tier.reserved, self.tier.sold = records.count_again(self.session, self.tier.id)
             self.tier.recount_due = False
 
-    def serve_line(self, item_ids: Sequence[UUID], batch: int) -> None:
+    def serve_line(self, item_ids: Sequence[UUID], batch: int, *, with_entries: bool) -> None:
         """Decide who waits: the orders of this batch, and the waitlist's entries that stand among them."""
         # Read again: somebody may have cancelled between the first look and the lock.
         items = records.read_line(self.session, item_ids)
@@ -151,11 +158,15 @@ class _Round:
             items = []
         # Entries behind the last order that was read must wait for the next round, and orders behind the last entry.
         up_to = max((item.sequence for item in items), default=0) if self.outcome.more else None
-        entries = offers.find_waiting(self.session, self.event, self.tier, self.now, limit=batch, up_to=up_to)
-        if len(entries) == batch:
+        entries = self.find_entries(batch, up_to) if with_entries else []
+        if len(entries) == batch and entries[-1].quantity <= self.tier.available:
             items = [item for item in items if item.sequence < entries[-1].sequence]
             self.outcome.more = True
         self.carry_out(self.decide(items, entries), items)
+
+    def find_entries(self, limit: int, up_to: int | None) -> list[Claim]:
+        """Return the waitlist's entries that this round could serve."""
+        return offers.find_waiting(self.session, self.event, self.tier, self.now, limit=limit, up_to=up_to)
 
     def decide(self, items: Rows, entries: Sequence[Claim]) -> list[Decision]:
         """Apply the rule to orders and entries in their one sequence."""

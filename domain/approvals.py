@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from domain import audit
 from domain.audit import Actor
+from domain.buyers import write_to_buyer
 from domain.errors import ConflictError
 from domain.messages import OpenPayment, announce
 from domain.models import Order
@@ -17,20 +18,26 @@ from domain.transitions import close, move
 
 
 def approve(session: Session, order_id: UUID, actor: Actor, clocks: Clocks, now: datetime) -> None:
-    """Let a held order go on to payment; raise `ConflictError` unless it awaits approval."""
+    """Let a held order go on to payment, and tell the buyer.
+
+    Raises `NotFoundError` unless the actor is the event's promoter or an admin, `ConflictError` unless the order
+    awaits approval.
+    """
     order = lock_for_promoter(session, order_id, actor)
     _require_awaiting_approval(order)
     move(session, order, OrderStage.HELD, "approved")
     order.hold_expires_at = order.hold_limit_at = clocks.latest_end(now)
     announce(session, OpenPayment(order.id), order.request_id)
+    write_to_buyer(session, order, "order_held")
     audit.record(session, actor, "order.approve", order)
 
 
 def decline(session: Session, order_id: UUID, actor: Actor, now: datetime) -> None:
-    """Refuse an order that awaits approval; raise `ConflictError` for any other."""
+    """Refuse an order that awaits approval, and tell the buyer; raises what `approve` raises."""
     order = lock_for_promoter(session, order_id, actor)
     _require_awaiting_approval(order)
     close(session, order, OrderReason.DECLINED, now)
+    write_to_buyer(session, order, "order_cancelled")
     audit.record(session, actor, "order.decline", order)
 
 

@@ -16,6 +16,8 @@ VendorError                     an outside provider failed us
 ForgedEventError, BadSignatureError   a signature of no key of ours
 """
 
+from uuid import UUID
+
 
 class DomainError(Exception):
     """A refusal: `code` is stable and machine-readable, `detail` is for a person, `pointer` is a JSON pointer."""
@@ -63,13 +65,13 @@ class ConflictError(DomainError):
 
 
 class SoldOutError(ConflictError):
-    """Nothing is left that could be sold; `links` says where to go instead."""
+    """Nothing is left that could be sold; the event of `event_id` may have a waitlist."""
 
     default_code = "sold-out"
 
-    def __init__(self, detail: str, *, links: dict[str, str], pointer: str | None = None) -> None:
+    def __init__(self, detail: str, *, event_id: UUID, pointer: str | None = None) -> None:
         super().__init__(detail, pointer=pointer)
-        self.links = links
+        self.event_id = event_id
 
 
 class KeyReusedError(DomainError):

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from domain.catalog import terms_of
 from domain.messages import NotifyOffer, announce
 from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry, Waitlist
+from domain.person_limits import within_limit
 from domain.rules.allocation import Claim, Kind
 from domain.rules.clocks import Clocks
 from domain.rules.pricing import add_up, price_line
@@ -34,19 +35,27 @@ def find_waiting(
         return []
     query = (
         select(Waitlist)
-        .where(Waitlist.tier_id == tier.id, Waitlist.status == WaitlistStatus.WAITING)
+        .join(TicketTier, TicketTier.id == Waitlist.tier_id)
+        .where(Waitlist.tier_id == tier.id, Waitlist.status == WaitlistStatus.WAITING, within_limit())
         .order_by(Waitlist.sequence)
         .limit(limit)
-        .with_for_update(key_share=True)
+        .with_for_update(key_share=True, of=Waitlist)
         .execution_options(populate_existing=True)
     )
     if event.skips_large_groups:
         query = query.where(Waitlist.quantity <= tier.available)
     if up_to is not None:
         query = query.where(Waitlist.sequence < up_to)
-    return [
+    claims = [
         Claim(entry.sequence, Kind.ENTRY, entry.id, entry.user_id, entry.quantity) for entry in session.scalars(query)
     ]
+    return claims if event.skips_large_groups else _up_to_the_first_too_large(claims, tier.available)
+
+
+def _up_to_the_first_too_large(claims: Sequence[Claim], available: int) -> list[Claim]:
+    """Cut a line that may not pass over a group behind the first one that holds it."""
+    first = next((place for place, claim in enumerate(claims) if claim.quantity > available), len(claims))
+    return list(claims[: first + 1])
 
 
 def make(

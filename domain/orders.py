@@ -21,6 +21,7 @@ from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may_edit
 from domain.rules.lifecycle import ENDED
+from domain.rules.money import MAXIMUM_CHARGE
 from domain.rules.pricing import Line, add_up, price_line
 from domain.rules.states import AttemptKind, EventStatus, OrderReason, OrderStage
 from domain.storefront import Offer
@@ -94,6 +95,8 @@ def _price(purchase: Purchase, offers: Offers, now: datetime) -> list[Line]:
         _check_sale(offer, now, pointer)
         _check_quantity(offer, wish.quantity, pointer)
         lines.append(price_line(offer.unit_price, wish.quantity, offer.terms))
+    if add_up(lines).total > MAXIMUM_CHARGE:
+        raise ConflictError("This costs more than one payment can be; buy fewer at once.", code="limit-exceeded")
     return lines
 
 
@@ -119,7 +122,7 @@ def _check_quantity(offer: Offer, quantity: int, pointer: str) -> None:
     if offer.available < quantity:
         raise SoldOutError(
             f"{offer.name} is sold out." if offer.is_sold_out else f"Only {offer.available} of {offer.name} are left.",
-            links={"waitlist": f"/api/v1/events/{offer.event_id}/waitlist"},
+            event_id=offer.event_id,
             pointer=f"{pointer}/quantity",
         )
 
@@ -260,7 +263,7 @@ def lock_for_promoter(session: Session, order_id: UUID, actor: Actor) -> Order:
     raise NotFoundError("order")
 
 
-def cancel(session: Session, order_id: UUID, buyer: Actor, now: datetime) -> None:
+def cancel(session: Session, order_id: UUID, buyer: Actor, now: datetime, clocks: Clocks) -> None:
     """Give up an order that is not paid; repeating it changes nothing.
 
     Raises `ConflictError` for one that has been paid: that is a refund's business.
@@ -270,5 +273,5 @@ def cancel(session: Session, order_id: UUID, buyer: Actor, now: datetime) -> Non
         return
     if order.confirmed_at is not None:
         raise ConflictError("This order has been paid; ask for a refund instead.", code="not-cancellable")
-    give_up(session, order, OrderReason.BUYER_CANCELLED, now)
+    give_up(session, order, OrderReason.BUYER_CANCELLED, now, clocks)
     audit.record(session, buyer, "order.cancel", order)

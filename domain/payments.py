@@ -7,13 +7,13 @@ answer means for the order is in `settlement.py`.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain import attempts, payment_events, settlement
 from domain.errors import ConflictError, RetryableVendorError, UnknownOutcomeError, VendorError
 from domain.messages import CancelPayment, ConfirmPayment, Message, OpenPayment, SettlePayment, announce
-from domain.models import Order, PaymentTransaction, TimelineEntry
+from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.ports import STORED_ERROR, UNEXPECTED_STATE, Intent, PaymentGateway
 from domain.rules.clocks import Clocks
@@ -132,19 +132,19 @@ def _record_trouble_confirming(session: Session, order: Order, attempt: PaymentT
 
 
 def cancel_payment(
-    sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime, clocks: Clocks
+    sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime
 ) -> None:
     """Cancel the intent of an order that is ending or has ended; the order closes, or is confirmed if it was paid.
 
-    While the provider cannot be reached the stock is kept, for at most `expiring_limit_seconds`.
+    While the provider cannot be reached the order keeps its stock, until its clock runs out.
     """
     with sessions.begin() as session:
         intended = _prepare_cancelling(session, order_id, now)
     if intended is None:
         return
-    attempt_id, intent_id, key = intended
+    attempt_id, intent_id = intended
     try:
-        answer: Intent | VendorError = gateway.cancel_intent(intent_id, key)
+        answer: Intent | VendorError = gateway.cancel_intent(intent_id)
     except VendorError as error:
         answer = error
     with sessions.begin() as session:
@@ -153,11 +153,9 @@ def cancel_payment(
             settlement.apply_reading(session, order, attempt, answer, now)
         else:
             attempts.note(attempt, answer)
-        if order.stage is OrderStage.EXPIRING and _is_overdue(session, order, now, clocks):
-            settlement.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
 
 
-def _prepare_cancelling(session: Session, order_id: UUID, now: datetime) -> tuple[UUID, str, str] | None:
+def _prepare_cancelling(session: Session, order_id: UUID, now: datetime) -> tuple[UUID, str] | None:
     order = lock_order(session, order_id)
     attempt = attempts.live_charge(session, order_id)
     if order is None or (attempt is not None and settlement.is_wanted(order, attempt)):
@@ -166,20 +164,13 @@ def _prepare_cancelling(session: Session, order_id: UUID, now: datetime) -> tupl
         # The answer to a confirmation under way does not matter any more: the intent itself is asked.
         attempt.confirm_due = False
         attempts.touch(attempt)
-        return attempt.id, attempt.provider_transaction_id, f"order:{order_id}:cancel:{attempt.attempt}"
+        return attempt.id, attempt.provider_transaction_id
     if attempt is not None:
         # Nobody has its client secret, so it cannot be paid. Should its opening end after all, it is cancelled then.
         attempt.status = AttemptStatus.CANCELLED
     if order.stage is OrderStage.EXPIRING:
         settlement.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
     return None
-
-
-def _is_overdue(session: Session, order: Order, now: datetime, clocks: Clocks) -> bool:
-    since = session.scalar(
-        select(func.max(TimelineEntry.at)).where(TimelineEntry.order_id == order.id, TimelineEntry.kind == "expiring")
-    )
-    return since is None or now - since >= timedelta(seconds=clocks.expiring_limit_seconds)
 
 
 _STANDING = (OrderStage.HELD, OrderStage.PAYMENT_DELAYED, OrderStage.PROCESSING, OrderStage.EXPIRING)

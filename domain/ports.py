@@ -118,8 +118,11 @@ class PaymentGateway(Protocol):
         """Confirm an intent with a payment method, and return it as it is afterwards, declined or not."""
         ...
 
-    def cancel_intent(self, intent_id: str, idempotency_key: str) -> Intent:
-        """Cancel an intent as abandoned; one that has already ended is returned as it is."""
+    def cancel_intent(self, intent_id: str) -> Intent:
+        """Cancel an intent as abandoned; one that has already ended is returned as it is.
+
+        It needs no key: repeating it changes nothing, and one key could only repeat an earlier refusal.
+        """
         ...
 
     def find_intent(self, intent_id: str) -> Intent:
@@ -132,6 +135,10 @@ class PaymentGateway(Protocol):
 
     def find_refund(self, refund_id: str) -> Refund:
         """Read a refund."""
+        ...
+
+    def find_refund_by_reference(self, intent_id: str, reference: UUID) -> Refund | None:
+        """Look among an intent's refunds for the one that was asked for with this reference."""
         ...
 
     def read_event(self, payload: bytes, signature: str) -> ProviderEvent:

@@ -16,6 +16,7 @@ from domain.errors import ConflictError, InvalidError
 from domain.messages import Message, RefundPayment, announce
 from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
+from domain.one_by_one import one_by_one
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.money import written
 from domain.rules.states import (
@@ -148,16 +149,13 @@ def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, limi
             .order_by(Order.id)
             .limit(limit)
         ).all()
-    for order_id in standing:
-        with sessions.begin() as session:
-            _undo(session, order_id, now)
-    return len(standing)
+    return one_by_one(sessions, standing, lambda session, order_id: _undo(session, order_id, now))
 
 
-def _undo(session: Session, order_id: UUID, now: datetime) -> None:
+def _undo(session: Session, order_id: UUID, now: datetime) -> bool:
     order = lock_order(session, order_id)
     if order is None or order.stage in {OrderStage.EXPIRING, OrderStage.CLOSED}:
-        return
+        return False
     write_to_buyer(session, order, "event_cancelled")
     if order.stage not in CONFIRMED:
         give_up(session, order, OrderReason.EVENT_CANCELLED, now)
@@ -167,6 +165,7 @@ def _undo(session: Session, order_id: UUID, now: datetime) -> None:
     else:
         for charge in attempts.captured_charges(session, order.id):
             give_back(session, order, charge, OrderReason.EVENT_CANCELLED, now)
+    return True
 
 
 def stalled(session: Session, before: datetime) -> list[Message]:

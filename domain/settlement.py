@@ -8,13 +8,13 @@ import logging
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain import attempts, ledger, refunds, tickets
 from domain.buyers import tell_buyer, write_to_buyer
-from domain.errors import RetryableVendorError, VendorError
-from domain.messages import CancelPayment, ServeTier, announce
+from domain.errors import VendorError
+from domain.messages import CancelPayment, ServeTier, SettlePayment, announce
 from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.ports import Intent, PaymentGateway
@@ -40,15 +40,15 @@ LOOK_PAUSE = timedelta(seconds=5)
 RECONCILE_LIMIT = 200
 
 
-def settle_payment(sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime) -> bool:
-    """Read the order's open intent and apply what it says; tell whether the provider could be read.
+def settle_payment(sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime) -> None:
+    """Read the order's open intent and apply what it says.
 
     An intent that nobody wants any more, because its order ended otherwise, is rung to be cancelled.
     """
     with sessions.begin() as session:
         attempt = attempts.live_charge(session, order_id)
         if attempt is None or attempt.provider_transaction_id is None:
-            return True
+            return
         attempt_id, intent_id = attempt.id, attempt.provider_transaction_id
     try:
         answer: Intent | VendorError = gateway.find_intent(intent_id)
@@ -58,33 +58,39 @@ def settle_payment(sessions: sessionmaker[Session], gateway: PaymentGateway, ord
         order, attempt = attempts.lock(session, attempt_id)
         if isinstance(answer, VendorError):
             attempts.touch(attempt)
-            return not isinstance(answer, RetryableVendorError)
+            return
         apply_reading(session, order, attempt, answer, now)
         if attempt.status in OPEN_STATUSES and not is_wanted(order, attempt):
             announce(session, CancelPayment(order.id), order.request_id)
-    return True
 
 
-def reconcile(
-    sessions: sessionmaker[Session], gateway: PaymentGateway, now: datetime, limit: int = RECONCILE_LIMIT
-) -> int:
-    """Read the open intents that were not looked at for a while, the longest first; return how many were read.
+def reconcile(session: Session, now: datetime, limit: int = RECONCILE_LIMIT) -> int:
+    """Ring for the open intents that were not looked at for a while, the longest first, to be read; return how many.
 
-    With this nothing depends on any webhook. A provider that cannot be read ends the round.
+    With this nothing depends on any webhook. Ringing counts as a look, so that none is rung again at once.
     """
-    with sessions() as session:
-        waiting = session.scalars(
-            select(PaymentTransaction.order_id)
-            .where(PaymentTransaction.kind == AttemptKind.CHARGE, PaymentTransaction.status.in_(OPEN_STATUSES))
-            .where(PaymentTransaction.provider_transaction_id.is_not(None))
-            .where(PaymentTransaction.updated_at < now - LOOK_PAUSE)
-            .order_by(PaymentTransaction.updated_at)
-            .limit(limit)
-        ).all()
-    for count, order_id in enumerate(waiting):
-        if not settle_payment(sessions, gateway, order_id, now):
-            return count
-    return len(waiting)
+    # What is to be confirmed is rung by `payments.stalled`, which a look from here would only put off.
+    is_driven = and_(PaymentTransaction.confirm_due, Order.stage.in_(PAYABLE))
+    waiting = (
+        select(PaymentTransaction.id)
+        .join(Order, Order.id == PaymentTransaction.order_id)
+        .where(PaymentTransaction.kind == AttemptKind.CHARGE, PaymentTransaction.status.in_(OPEN_STATUSES))
+        .where(PaymentTransaction.provider_transaction_id.is_not(None), ~is_driven)
+        .where(PaymentTransaction.updated_at < now - LOOK_PAUSE)
+        .order_by(PaymentTransaction.updated_at)
+        .limit(limit)
+        .with_for_update(of=PaymentTransaction, skip_locked=True)
+    )
+    rung = session.scalars(
+        update(PaymentTransaction)
+        .where(PaymentTransaction.id.in_(waiting))
+        .values(updated_at=func.now())
+        .returning(PaymentTransaction.order_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for order_id in rung:
+        announce(session, SettlePayment(order_id))
+    return len(rung)
 
 
 def is_wanted(order: Order, attempt: PaymentTransaction) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from domain.models import Event, Promoter, TicketTier, Waitlist
+from domain.person_limits import within_limit
 from domain.rules.availability import sellable
 from domain.rules.pricing import Terms
 from domain.rules.states import EventStatus, WaitlistStatus
@@ -105,7 +106,7 @@ def _waiting_groups() -> ColumnElement[Any]:
     groups = (
         select(Waitlist.quantity)
         .where(Waitlist.tier_id == TicketTier.id, Waitlist.status == WaitlistStatus.WAITING, free > 0)
-        .where(or_(~Event.skips_large_groups, Waitlist.quantity <= free))
+        .where(or_(~Event.skips_large_groups, Waitlist.quantity <= free), within_limit())
         .order_by(Waitlist.sequence)
         .limit(WAITING_READ)
         .correlate(TicketTier, Event)

@@ -9,9 +9,12 @@ from uuid import UUID
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import accounts, logins, notifications, payments, refunds, tickets, tier_work, waitlist
-from domain.messages import Message, ServeTier
+from domain import accounts, logins, notifications, payments, refunds, settlement, tickets, waitlist
+from domain.buyers import write_to_buyer
+from domain.messages import Message
 from domain.models import Event, IdempotencyKey, Order
+from domain.one_by_one import one_by_one
+from domain.rules.clocks import Clocks
 from domain.rules.states import EventStatus, OrderReason, OrderStage
 from domain.transitions import give_up, lock_order
 
@@ -30,33 +33,41 @@ EXPIRY_REASONS = {
 
 
 def find_stalled(session: Session, before: datetime) -> list[Message]:
-    """Return a message for every row that has waited since before then."""
-    messages: list[Message] = [ServeTier(tier_id) for tier_id in tier_work.find_unserved(session)]
+    """Return a message for every row that has waited since before then.
+
+    Tiers need none: each allocator looks at its own every second.
+    """
+    messages: list[Message] = []
     for noun in (payments, refunds, tickets, notifications, waitlist):
         messages.extend(noun.stalled(session, before))
     return messages
 
 
-def expire(sessions: sessionmaker[Session], now: datetime) -> int:
+def expire(sessions: sessionmaker[Session], now: datetime, clocks: Clocks) -> int:
     """End the orders whose clock ran out, each in a transaction of its own; return how many."""
     with sessions() as session:
         due = session.scalars(
             select(Order.id).where(Order.hold_expires_at <= now).order_by(Order.hold_expires_at).limit(BATCH)
         ).all()
-    return sum(_expire_one(sessions, order_id, now) for order_id in due)
+    return one_by_one(sessions, due, lambda session, order_id: _expire_one(session, order_id, now, clocks))
 
 
-def _expire_one(sessions: sessionmaker[Session], order_id: UUID, now: datetime) -> bool:
-    with sessions.begin() as session:
-        order = lock_order(session, order_id)
-        if order is None or order.hold_expires_at is None or order.hold_expires_at > now:
-            return False
-        reason = EXPIRY_REASONS.get(order.stage)
-        if reason is None:
-            order.hold_expires_at = None
-            return False
-        give_up(session, order, reason, now)
+def _expire_one(session: Session, order_id: UUID, now: datetime, clocks: Clocks) -> bool:
+    order = lock_order(session, order_id)
+    if order is None or order.hold_expires_at is None or order.hold_expires_at > now:
+        return False
+    if order.stage is OrderStage.EXPIRING:
+        # Its intent could not be cancelled in time. It is cancelled later, or refunded should it have been paid.
+        settlement.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
         return True
+    reason = EXPIRY_REASONS.get(order.stage)
+    if reason is None:
+        order.hold_expires_at = None
+        return False
+    give_up(session, order, reason, now, clocks)
+    if order.stage is OrderStage.CLOSED:
+        write_to_buyer(session, order, "order_cancelled")
+    return True
 
 
 def complete_events(session: Session, now: datetime) -> int:

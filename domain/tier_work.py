@@ -18,6 +18,8 @@ def lock_key(tier_id: UUID) -> int:
 _FIND_WANTED = text("""
     SELECT tier.id FROM ticket_tiers AS tier JOIN events AS event ON event.id = tier.event_id
     WHERE event.status = 'published'
+       OR event.status IN ('cancelled', 'completed') AND EXISTS (
+            SELECT FROM waitlist AS entry WHERE entry.tier_id = tier.id AND entry.status = 'waiting')
        OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id
                   AND item.inventory_state = 'queued' AND item.desired_state IS NULL)
        OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
@@ -55,19 +57,23 @@ def give_up(session: Session, tier_ids: Collection[UUID]) -> None:
 
 _FIND = text("""
     SELECT tier.id AS tier_id, line.head
-    FROM ticket_tiers AS tier
+    FROM ticket_tiers AS tier JOIN events AS event ON event.id = tier.event_id
+    CROSS JOIN LATERAL (SELECT NOT tier.is_paused OR event.status <> 'published' AS moves) AS line_state
     LEFT JOIN LATERAL (
         SELECT min(item.sequence) AS head FROM order_items AS item
         WHERE item.tier_id = tier.id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
-          AND NOT tier.is_paused
+          AND line_state.moves
     ) AS line ON true
     WHERE tier.id = ANY(:tier_ids)
       AND (line.head IS NOT NULL
            OR tier.desired_quantity IS NOT NULL OR tier.recount_due
            OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
-           OR NOT tier.is_paused AND EXISTS (
+           OR line_state.moves AND EXISTS (
                 SELECT FROM waitlist AS entry WHERE entry.tier_id = tier.id AND entry.status = 'waiting'
-                AND entry.quantity <= tier.quantity - tier.reserved - tier.sold))
+                AND (entry.quantity <= tier.quantity - tier.reserved - tier.sold
+                     -- Nobody can be offered any more, and the entries are to be told so.
+                     OR event.status <> 'published' OR NOT tier.is_active
+                     OR event.ends_at <= now() OR tier.sale_ends_at <= now())))
 """)
 
 
@@ -88,16 +94,3 @@ def find_batch(session: Session, tier_id: UUID, batch: int) -> tuple[list[UUID],
     """Return the order items that the next round would look at: those wanted in another state, and those in line."""
     rows = session.execute(_FIND_BATCH, {"tier_id": tier_id, "batch": batch * 2}).all()
     return [row.id for row in rows if row.is_wish], [row.id for row in rows if not row.is_wish]
-
-
-_FIND_UNSERVED = text("""
-    SELECT tier.id FROM ticket_tiers AS tier
-    WHERE EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id
-                  AND item.inventory_state = 'queued' AND item.desired_state IS NULL)
-       OR EXISTS (SELECT FROM order_items AS item WHERE item.tier_id = tier.id AND item.desired_state IS NOT NULL)
-""")
-
-
-def find_unserved(session: Session) -> list[UUID]:
-    """Return every tier for which something waits."""
-    return list(session.scalars(_FIND_UNSERVED))

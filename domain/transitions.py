@@ -3,8 +3,7 @@
 The consumer's set-based moves are in `allocation_records.py`; everybody else moves an order through here.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session, selectinload
 from domain.errors import ConflictError
 from domain.messages import CancelPayment, ServeTier, announce
 from domain.models import Order, TimelineEntry, Waitlist
+from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import PAYABLE, may_move, status_of
 from domain.rules.states import InventoryState, OrderReason, OrderSource, OrderStage, WaitlistStatus
 
@@ -30,20 +30,6 @@ def lock_order(session: Session, order_id: UUID) -> Order | None:
         .options(selectinload(Order.items))
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
-    )
-
-
-def lock_orders(session: Session, order_ids: Sequence[UUID]) -> list[Order]:
-    """Lock several orders, sorted by id as everybody does, and return them as they are now."""
-    return list(
-        session.scalars(
-            select(Order)
-            .where(Order.id.in_(order_ids))
-            .order_by(Order.id)
-            .options(selectinload(Order.items))
-            .with_for_update(key_share=True)
-            .execution_options(populate_existing=True)
-        )
     )
 
 
@@ -97,12 +83,15 @@ def release(session: Session, order: Order) -> None:
             announce(session, ServeTier(item.tier_id))
 
 
-def give_up(session: Session, order: Order, reason: OrderReason, now: datetime) -> None:
-    """End a locked order for this reason; one that has an intent is first `expiring`, since it may have been paid."""
+def give_up(session: Session, order: Order, reason: OrderReason, now: datetime, clocks: Clocks) -> None:
+    """End a locked order for this reason; one that has an intent is first `expiring`, since it may have been paid.
+
+    Its stock is kept meanwhile, but no longer than `expiring_limit_seconds`, whatever becomes of the message.
+    """
     if order.stage in PAYABLE or (order.stage is OrderStage.HELD and order.total > 0):
         move(session, order, OrderStage.EXPIRING, "expiring", reason=reason)
         order.reason = reason
-        order.hold_expires_at = None
+        order.hold_expires_at = now + timedelta(seconds=clocks.expiring_limit_seconds)
         announce(session, CancelPayment(order.id), order.request_id)
     else:
         close(session, order, reason, now)

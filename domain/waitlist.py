@@ -4,7 +4,7 @@ Stock moves only in the tier's queue: offers are made by its consumer (`domain/o
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,10 +12,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload, undefer
 
 from domain import audit
+from domain.allocation_records import count_per_person
 from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.messages import Message, NotifyOffer, OpenPayment, ServeTier, announce
-from domain.models import Order, User, Waitlist
+from domain.models import Order, TicketTier, User, Waitlist
 from domain.models.base import SALE_SEQUENCE
 from domain.notifications import queue_mail
 from domain.rules.clocks import Clocks
@@ -23,6 +24,7 @@ from domain.rules.states import OrderReason, OrderStage, WaitlistStatus
 from domain.storefront import Offer, read_offers
 from domain.transitions import close, lock_order, move
 
+STALLED_LIMIT = 500
 _IN_LINE = {WaitlistStatus.WAITING, WaitlistStatus.OFFERED}
 
 
@@ -36,6 +38,7 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
     if offer is None or offer.event_id != event_id or not offer.is_public:
         raise InvalidError("This event has no such tier.", pointer="/tier_id")
     _require_waitable(offer, quantity, now)
+    _require_room_for(session, person, offer, quantity)
     place = {"user_id": person.user_id, "event_id": event_id, "tier_id": tier_id}
     # Whoever asks twice at once waits here for the first, and then meets its row.
     entry = session.scalar(
@@ -60,6 +63,18 @@ def _require_waitable(offer: Offer, quantity: int, now: datetime) -> None:
         )
     if offer.available >= quantity:
         raise ConflictError(f"{offer.name} has tickets left: buy them.", code="not-sold-out")
+
+
+def _require_room_for(session: Session, person: Actor, offer: Offer, quantity: int) -> None:
+    if offer.max_per_person is None or person.user_id is None:
+        return
+    taken = count_per_person(session, offer.tier_id, [person.user_id]).get(person.user_id, 0)
+    if taken + quantity > offer.max_per_person:
+        raise ConflictError(
+            f"One person may have {offer.max_per_person} tickets of {offer.name}, and you have {taken}.",
+            code="limit-exceeded",
+            pointer="/quantity",
+        )
 
 
 def _rejoin(session: Session, place: Mapping[str, UUID | None], quantity: int) -> Waitlist:
@@ -108,6 +123,8 @@ def leave(session: Session, entry_id: UUID, person: Actor, now: datetime) -> Non
         _decline(session, order, entry, now)
     elif entry.status is WaitlistStatus.WAITING:
         entry.status = WaitlistStatus.LEFT
+    else:
+        return
     audit.record(session, person, "waitlist.leave", entry)
 
 
@@ -123,12 +140,15 @@ def accept(session: Session, entry_id: UUID, person: Actor, clocks: Clocks, now:
         raise ConflictError("There is no offer to accept.", code="no-offer")
     if order.hold_expires_at is None or order.hold_expires_at <= now:
         raise ConflictError("The offer has expired.", code="offer-expired")
-    move(session, order, OrderStage.HELD, "offer_accepted")
-    # The time to pay starts now, and may not outlast what everybody else gets.
-    order.hold_limit_at = clocks.latest_end(now)
-    order.hold_expires_at = order.hold_limit_at
+    if session.get_one(TicketTier, entry.tier_id).requires_approval:
+        move(session, order, OrderStage.AWAITING_APPROVAL, "offer_accepted")
+        order.hold_expires_at = now + timedelta(seconds=clocks.approval_seconds)
+    else:
+        move(session, order, OrderStage.HELD, "offer_accepted")
+        # The time to pay runs inside the offer's.
+        order.hold_limit_at = order.hold_expires_at = min(clocks.latest_end(now), order.hold_expires_at or now)
+        announce(session, OpenPayment(order.id), order.request_id)
     entry.status, entry.response, entry.responded_at = WaitlistStatus.ACCEPTED, "accepted", now
-    announce(session, OpenPayment(order.id), order.request_id)
     return order.id
 
 
@@ -189,4 +209,6 @@ def stalled(session: Session, before: datetime) -> list[Message]:
     late = select(Waitlist.id).where(
         Waitlist.status == WaitlistStatus.OFFERED, Waitlist.notified_at.is_(None), Waitlist.offered_at < before
     )
-    return [NotifyOffer(entry_id) for entry_id in session.scalars(late)]
+    return [
+        NotifyOffer(entry_id) for entry_id in session.scalars(late.order_by(Waitlist.offered_at).limit(STALLED_LIMIT))
+    ]

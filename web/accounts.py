@@ -11,6 +11,7 @@ from domain.accounts import Registration
 from domain.errors import UnauthenticatedError
 from domain.logins import Grant
 from domain.models import User
+from web.addresses import API
 from web.auth import (
     current_actor,
     current_family_id,
@@ -47,16 +48,16 @@ GRAIN_SECONDS = 0.1
 @public
 def register(body: RegisterRequest) -> Response:
     """Open an account with the role `user`. It works at once; a link to prove its address is mailed."""
-    tools = services()
+    parts = services()
     user = accounts.register(
-        tools.sessions,
-        tools.hasher,
+        parts.sessions,
+        parts.hasher,
         Registration(**body.model_dump()),
         current_actor(),
-        keyring=tools.tokens,
-        now=tools.clock.now(),
+        keyring=parts.tokens,
+        now=parts.clock.now(),
     )
-    return answer(UserBody.model_validate(user), 201, {"Location": "/api/v1/auth/me"})
+    return answer(UserBody.model_validate(user), 201, {"Location": f"{API}/auth/me"})
 
 
 @blueprint.post("/auth/login", summary="Log in", responses={200: TokensBody})
@@ -65,18 +66,18 @@ def register(body: RegisterRequest) -> Response:
 @public
 def log_in(body: LogInRequest) -> Response:
     """Return tokens: 15 minutes for access, 7 days to refresh. An unknown address is refused like a wrong password."""
-    tools = services()
+    parts = services()
     started = time.monotonic()
     check_failed_log_ins(body.email)
     try:
         user, grant = logins.log_in(
-            tools.sessions,
-            tools.hasher,
+            parts.sessions,
+            parts.hasher,
             (body.email, body.password),
             current_actor(),
-            decoy_hash=tools.decoy_hash,
-            lifetime=timedelta(seconds=tools.settings.jwt_refresh_seconds),
-            now=tools.clock.now(),
+            decoy_hash=parts.decoy_hash,
+            lifetime=timedelta(seconds=parts.settings.jwt_refresh_seconds),
+            now=parts.clock.now(),
         )
     except UnauthenticatedError:
         count_failed_log_in(body.email)
@@ -90,14 +91,14 @@ def log_in(body: LogInRequest) -> Response:
 @public
 def refresh(body: RefreshRequest) -> Response:
     """Return the next tokens. A refresh token works once; using it again ends the log-in: one of the two is a thief."""
-    tools = services()
+    parts = services()
     claims = read_refresh_token(body.refresh_token)
     user, grant = logins.refresh(
-        tools.sessions,
+        parts.sessions,
         claims.token_id,
         current_actor(),
-        lifetime=timedelta(seconds=tools.settings.jwt_refresh_seconds),
-        now=tools.clock.now(),
+        lifetime=timedelta(seconds=parts.settings.jwt_refresh_seconds),
+        now=parts.clock.now(),
     )
     return _render_tokens(user, grant)
 
@@ -106,9 +107,9 @@ def refresh(body: RefreshRequest) -> Response:
 @limited("accounts")
 def log_out() -> Response:
     """End the log-in: its refresh tokens stop working at once, its access token when it expires (15 minutes)."""
-    tools = services()
-    with tools.sessions.begin() as session:
-        logins.log_out(session, current_actor(), current_family_id(), tools.clock.now())
+    parts = services()
+    with parts.sessions.begin() as session:
+        logins.log_out(session, current_actor(), current_family_id(), parts.clock.now())
     return nothing()
 
 
@@ -136,9 +137,9 @@ def edit_me(body: EditProfileRequest) -> Response:
 @public
 def verify_email(body: TokenRequest) -> Response:
     """Spend the token of the mailed link."""
-    tools = services()
-    with tools.sessions.begin() as session:
-        user = accounts.verify_email(session, body.token, current_actor(), tools.clock.now())
+    parts = services()
+    with parts.sessions.begin() as session:
+        user = accounts.verify_email(session, body.token, current_actor(), parts.clock.now())
     return answer(UserBody.model_validate(user))
 
 
@@ -147,9 +148,9 @@ def verify_email(body: TokenRequest) -> Response:
 @limited("accounts")
 def resend_verification() -> Response:
     """Mail a new link, at most once a minute and five times an hour; the older links stop working."""
-    tools = services()
-    with tools.sessions.begin() as session:
-        accounts.resend_verification(session, current_user_id(), keyring=tools.tokens, now=tools.clock.now())
+    parts = services()
+    with parts.sessions.begin() as session:
+        accounts.resend_verification(session, current_user_id(), keyring=parts.tokens, now=parts.clock.now())
     return answer(AcceptedBody(detail="Unless your address is proven already, a mail is under way."), 202)
 
 
@@ -158,10 +159,10 @@ def resend_verification() -> Response:
 @public
 def forget_password(body: ForgotPasswordRequest) -> Response:
     """Mail a link for a new password. The answer is the same whether there is such an account or not."""
-    tools = services()
+    parts = services()
     started = time.monotonic()
-    with tools.sessions.begin() as session:
-        accounts.request_password_reset(session, body.email, keyring=tools.tokens, now=tools.clock.now())
+    with parts.sessions.begin() as session:
+        accounts.request_password_reset(session, body.email, keyring=parts.tokens, now=parts.clock.now())
     _round_up_time(started)
     return answer(AcceptedBody(detail="If there is such an account, a mail is under way."), 202)
 
@@ -172,9 +173,9 @@ def forget_password(body: ForgotPasswordRequest) -> Response:
 @public
 def reset_password(body: ResetPasswordRequest) -> Response:
     """Spend the token of the mailed link. Every log-in of the account ends."""
-    tools = services()
+    parts = services()
     accounts.reset_password(
-        tools.sessions, tools.hasher, body.token, body.password, current_actor(), now=tools.clock.now()
+        parts.sessions, parts.hasher, body.token, body.password, current_actor(), now=parts.clock.now()
     )
     return nothing()
 

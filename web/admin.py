@@ -51,10 +51,10 @@ def show_user(path: UserPath) -> Response:
 @require(UserRole.ADMIN, fresh=True)
 def change_user(path: UserPath, body: ChangeUserRequest) -> Response:
     """Set the role, or close and open the account; a closed one is logged out everywhere."""
-    tools = services()
-    with tools.sessions.begin() as session:
+    parts = services()
+    with parts.sessions.begin() as session:
         values = body.model_dump(exclude_unset=True)
-        user = users.change_user(session, current_actor(), path.user_id, values, tools.clock.now())
+        user = users.change_user(session, current_actor(), path.user_id, values, parts.clock.now())
     return answer(ManagedUserBody.model_validate(user))
 
 

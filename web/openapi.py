@@ -11,10 +11,10 @@ from typing import Annotated, Any, TypeVar
 from flask_openapi import APIBlueprint, Info, OpenAPI, SecurityScheme, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
+from web.addresses import API
 from web.auth import Access, access_of
 from web.problems import MEDIA_TYPE, PROBLEMS
 
-API = "/api/v1"
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
 View = TypeVar("View", bound=Callable[..., Any])
 JSONObject = dict[str, Any]
@@ -39,7 +39,7 @@ class ProblemDetails(BaseModel):
                     "title": "Something in the request is not right",
                     "status": 422,
                     "detail": "/items/0/quantity: Input should be greater than or equal to 1.",
-                    "instance": "/api/v1/orders",
+                    "instance": f"{API}/orders",
                     "code": "validation-failed",
                     "errors": [
                         {
@@ -62,7 +62,7 @@ class ProblemDetails(BaseModel):
 
 
 def open_blueprint(noun: str, description: str) -> APIBlueprint:
-    """Return a blueprint for one noun; its rules are written in full behind `/api/v1`, as `/orders/<uuid:order_id>`."""
+    """Return a blueprint for one noun; its rules are written in full behind `API`, as `/orders/<uuid:order_id>`."""
     return APIBlueprint(noun, noun, url_prefix=API, abp_tags=[Tag(name=noun, description=description)])
 
 
@@ -140,7 +140,7 @@ SECURITY_SCHEMES: dict[str, SecurityScheme | dict[str, Any]] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "The `access_token` of `POST /api/v1/auth/login`; valid for 15 minutes.",
+        "description": f"The `access_token` of `POST {API}/auth/login`; valid for 15 minutes.",
     }
 }
 
@@ -221,7 +221,7 @@ def _add_problem(responses: JSONObject, code: str) -> None:
             "title": kind.title,
             "status": kind.status,
             "detail": kind.title + ".",
-            "instance": "/api/v1/…",
+            "instance": f"{API}/…",
             "code": code,
         },
     }

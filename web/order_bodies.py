@@ -8,7 +8,7 @@ from domain.line import Place
 from domain.models import Order, OrderItem, PaymentTransaction, Ticket
 from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
 from domain.rules.states import OrderStage
-from web.openapi import API
+from web.addresses import API
 from web.schemas.orders import (
     AmountsBody,
     HoldBody,

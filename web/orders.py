@@ -12,6 +12,7 @@ from domain.line import Pulse
 from domain.orders import Purchase, Wish
 from domain.rules.lifecycle import WAITING
 from domain.rules.states import UserRole
+from web.addresses import API
 from web.auth import current_actor, current_user_id, require
 from web.idempotency import HEADER, REPLAYED, fingerprint, once, read_key
 from web.openapi import describes, open_blueprint
@@ -58,7 +59,7 @@ def submit_order(body: OrderRequest) -> Response:
     with services().sessions.begin() as session:
         acceptance = orders.accept(session, purchase, offers, services().clock.now())
     response = _show(acceptance.order_id, status=202)
-    response.headers["Location"] = f"/api/v1/orders/{acceptance.order_id}"
+    response.headers["Location"] = f"{API}/orders/{acceptance.order_id}"
     if acceptance.replayed:
         response.headers[REPLAYED] = "true"
     return response

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from domain.errors import BusyError, DomainError, SoldOutError
+from web.addresses import API
 
 log = structlog.get_logger()
 
@@ -169,7 +170,7 @@ def render_refusal(error: DomainError) -> Response:
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, SoldOutError):
-        extra["links"] = error.links
+        extra["links"] = {"waitlist": f"{API}/events/{error.event_id}/waitlist"}
     if PROBLEMS[error.code].status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return render(Problem(error.code, error.detail, pointer=error.pointer, headers=headers, extra=extra))

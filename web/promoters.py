@@ -5,6 +5,7 @@ from flask import Response
 from domain import promoters
 from domain.promoters import PromoterTerms
 from domain.rules.states import UserRole
+from web.addresses import API
 from web.auth import current_actor, require
 from web.openapi import describes, open_blueprint
 from web.paging import Page, cut
@@ -30,7 +31,7 @@ def open_profile(body: CreatePromoterRequest) -> Response:
     with services().sessions.begin() as session:
         promoters.open_profile(session, current_actor(), body.model_dump())
         promoter = promoters.find_own(session, current_actor())
-        return answer(PromoterBody.model_validate(promoter), 201, {"Location": "/api/v1/promoters/me"})
+        return answer(PromoterBody.model_validate(promoter), 201, {"Location": f"{API}/promoters/me"})
 
 
 @blueprint.get("/promoters/me", summary="My promoter profile", responses={200: PromoterBody})
@@ -67,9 +68,9 @@ def list_promoters(query: PromoterArguments) -> Response:
 @require(UserRole.ADMIN, fresh=True)
 def verify(path: PromoterPath) -> Response:
     """Let a promoter sell."""
-    tools = services()
-    with tools.sessions.begin() as session:
-        promoter = promoters.verify(session, current_actor(), path.promoter_id, tools.clock.now())
+    parts = services()
+    with parts.sessions.begin() as session:
+        promoter = promoters.verify(session, current_actor(), path.promoter_id, parts.clock.now())
         return answer(PromoterBody.model_validate(promoter))
 
 

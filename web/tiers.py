@@ -9,6 +9,7 @@ from domain.models import TicketTier
 from domain.ownership import may_edit
 from domain.rules.states import UserRole
 from domain.storefront import Offer, read_event_offers, read_offers
+from web.addresses import API
 from web.auth import current_actor, public, require
 from web.openapi import describes, open_blueprint
 from web.responses import answer, nothing
@@ -31,7 +32,7 @@ def create_tier(path: EventPath, body: TierRequest) -> Response:
     """Add a kind of ticket to a draft, or to an event that is on sale."""
     with services().sessions.begin() as session:
         shown = _show(session, tiers.create_tier(session, current_actor(), path.event_id, body.details()))
-    return answer(shown, 201, {"Location": f"/api/v1/events/{path.event_id}/tiers"})
+    return answer(shown, 201, {"Location": f"{API}/events/{path.event_id}/tiers"})
 
 
 @blueprint.get("/events/<uuid:event_id>/tiers", summary="List an event's tiers", responses={200: TiersBody})

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 from domain import waitlist
 from domain.models import Waitlist
 from domain.rules.states import WaitlistStatus
+from web.addresses import API
 from web.auth import current_actor
 from web.idempotency import HEADER, REPLAYED, once
-from web.openapi import API, describes, open_blueprint
+from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer, nothing
 from web.schemas.events import EventPath

@@ -7,7 +7,6 @@ belongs to whoever takes its lock first, and passes to another within seconds wh
 from functools import cache
 from typing import Any
 
-import structlog
 from celery import bootsteps, signals
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,8 +15,6 @@ from adapters.database import dispatch_after_commit, open_fence_engine
 from domain.messages import tier_queue
 from workers.app import app, clock, clocks, dispatcher, settings
 from workers.fence import Pace, TierOwner
-
-log = structlog.get_logger()
 
 SYNC_SECONDS = 0.5
 STOP_SECONDS = 5.0

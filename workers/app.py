@@ -26,9 +26,6 @@ app.conf.include = [
     "workers.sweep",
 ]
 
-log = structlog.get_logger()
-
-
 clock = SystemClock()
 
 

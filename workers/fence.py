@@ -28,8 +28,8 @@ LOOK_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
 STUCK_SECONDS = 10.0
 """An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
-SHUNNED_SECONDS = 30.0
-"""And does not take it again for so long, so that somebody healthier can."""
+SHUNNED_SECONDS = 3.0
+"""And does not take it again for so long: others look every second, and where there is nobody the tier comes back."""
 RATE_WEIGHT = 0.3
 """How much the last round counts in the moving average of the service rate."""
 
@@ -40,6 +40,14 @@ class Pace:
 
     batch: int
     slice_seconds: float
+
+
+@dataclass(slots=True)
+class _Head:
+    """The first number in a tier's line, and since when it has stood still though its tier had its turn."""
+
+    sequence: int
+    stands_since: float | None = None
 
 
 class TierOwner(threading.Thread):
@@ -63,7 +71,7 @@ class TierOwner(threading.Thread):
         self._rung: set[UUID] = set()
         self._stopping = False
         self._owned: frozenset[UUID] = frozenset()
-        self._heads: dict[UUID, tuple[int, float]] = {}
+        self._heads: dict[UUID, _Head] = {}
         self._shunned: dict[UUID, float] = {}
         self._rates: dict[UUID, float] = {}
         self._connection: Connection | None = None
@@ -148,14 +156,21 @@ class TierOwner(threading.Thread):
         return [tier.tier_id for tier in work if tier.tier_id in self._owned]
 
     def _find_stuck(self, heads: dict[UUID, int], now: float) -> frozenset[UUID]:
-        self._heads = {
-            tier_id: (head, self._heads[tier_id][1] if self._heads.get(tier_id, (None, 0.0))[0] == head else now)
-            for tier_id, head in heads.items()
-        }
-        return frozenset(tier_id for tier_id, (_, since) in self._heads.items() if now - since > STUCK_SECONDS)
+        """Return the tiers whose head has stood still since a turn that should have moved it.
+
+        A head's time begins with its tier's turn (`_serve_slice`): waiting for the turn is no fault of this owner's.
+        """
+        self._heads = {tier_id: self._heads.get(tier_id, _Head(head)) for tier_id, head in heads.items()}
+        for tier_id, head in heads.items():
+            if self._heads[tier_id].sequence != head:
+                self._heads[tier_id] = _Head(head)
+        stood = {tier_id: head.stands_since for tier_id, head in self._heads.items()}
+        return frozenset(tier_id for tier_id, since in stood.items() if since and now - since > STUCK_SECONDS)
 
     def _serve_slice(self, sessions: sessionmaker[Session], tier_id: UUID) -> bool:
         """Serve a tier until nothing waits or its slice ends; tell whether it has work left."""
+        if (head := self._heads.get(tier_id)) and not head.stands_since:
+            head.stands_since = time.monotonic()
         ends = time.monotonic() + self._pace.slice_seconds
         while True:
             started = time.monotonic()
@@ -199,36 +214,58 @@ class TierOwner(threading.Thread):
         return True
 
     def _narrow_down(self, sessions: sessionmaker[Session], tier_id: UUID, error: Exception) -> None:
-        """Halve a failing batch until the orders that make it fail stand alone, and set those aside."""
+        """Find the orders that make a batch fail by trial rounds, halving it, and set those aside.
+
+        Trials are rolled back: the next real round serves the others, in sequence and with the waitlist among them.
+        """
         log.error("allocation.failed", tier_id=str(tier_id), error=_reason(error))
         with sessions() as session:
             wishes, line = tier_work.find_batch(session, tier_id, self._pace.batch)
         # First nobody at all: a tier that fails without any order is not failed by one.
-        halves = [line, wishes, []]
-        while halves:
-            part = halves.pop()
-            try:
-                with sessions.begin() as session:
-                    allocation.serve(session, tier_id, self._clock.now(), self._clocks, batch=len(part), only=part)
-            except Exception as part_error:  # noqa: BLE001 as above
-                if not self._is_at_fault(part_error, tier_id) or not part:
-                    return
-                middle = len(part) // 2
-                if middle:
-                    # The earlier half is popped first: sequence is kept.
-                    halves.extend([part[middle:], part[:middle]])
-                else:
-                    self._quarantine(sessions, tier_id, part[0], part_error)
+        suspects: list[list[UUID]] = [line, wishes, []]
+        outcasts: set[UUID] = set()
+        while suspects:
+            part = suspects.pop()
+            part_error = self._try(sessions, tier_id, part)
+            if part_error is None:
+                continue
+            if not part:
+                return
+            middle = len(part) // 2
+            if middle:
+                suspects.extend([part[middle:], part[:middle]])
+            elif not self._quarantine(sessions, tier_id, part[0], part_error):
+                outcasts.add(part[0])
+        if outcasts:
+            # They would make every real round fail: the others are served without them, and without the waitlist.
+            self._try(sessions, tier_id, [item for item in (*wishes, *line) if item not in outcasts], for_real=True)
 
-    def _quarantine(self, sessions: sessionmaker[Session], tier_id: UUID, item_id: UUID, error: Exception) -> None:
+    def _try(
+        self, sessions: sessionmaker[Session], tier_id: UUID, part: list[UUID], *, for_real: bool = False
+    ) -> Exception | None:
+        """Serve these alone, and roll back unless it is for real; return what went wrong, if it was their fault."""
+        try:
+            with sessions() as session:
+                allocation.serve(
+                    session, tier_id, self._clock.now(), self._clocks, batch=len(part) or self._pace.batch, only=part
+                )
+                if for_real:
+                    session.commit()
+        except Exception as error:  # noqa: BLE001 as above
+            return error if self._is_at_fault(error, tier_id) else None
+        return None
+
+    def _quarantine(self, sessions: sessionmaker[Session], tier_id: UUID, item_id: UUID, error: Exception) -> bool:
+        """Set the order of an item aside; tell whether that was possible."""
         try:
             with sessions.begin() as session:
                 order_id = allocation.quarantine(session, item_id)
         except Exception as trouble:  # noqa: BLE001 as above
             if self._is_at_fault(trouble, tier_id):
                 log.critical("quarantine.failed", item_id=str(item_id), tier_id=str(tier_id), error=_reason(trouble))
-            return
+            return False
         log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=_reason(error))
+        return order_id is not None
 
     def _measure(self, tier_id: UUID, rate: float) -> None:
         if rate:

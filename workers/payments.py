@@ -35,7 +35,7 @@ def settle_payment(order_id: str) -> None:
 @app.task(name=CancelPayment.task)
 def cancel_payment(order_id: str) -> None:
     """Cancel the intent of an order that ends."""
-    payments.cancel_payment(sessions(), gateway(), UUID(order_id), clock.now(), clocks())
+    payments.cancel_payment(sessions(), gateway(), UUID(order_id), clock.now())
 
 
 @app.task(name=RefundPayment.task)

@@ -1,25 +1,34 @@
 """Beat's jobs: each looks at rows, none depends on any message having arrived."""
 
+from collections import Counter
 from datetime import timedelta
 
 import structlog
 
-from adapters.queue import count_waiting
+from adapters.queue import find_idle
 from domain import refunds, settlement, sweep
-from domain.messages import Announcements
-from workers.app import app, clock, dispatcher, gateway, sessions, settings
+from domain.messages import PAYMENTS, Announcements
+from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
 log = structlog.get_logger()
+
+RINGS_IN_BUSY_QUEUE = 50
+"""So many of the longest waiting are rung for in any case: a broker may have been wiped while new messages came."""
 
 
 @app.task(name="sweep.ring")
 def ring() -> None:
-    """Ring for whatever stalled, in queues that are empty: where messages wait, the rings are among them."""
+    """Ring for whatever stalled; in a queue where messages wait the ring is probably among them, so only for a few."""
     before = clock.now() - timedelta(seconds=settings().stall_seconds)
     with sessions()() as session:
         stalled = sweep.find_stalled(session, before)
-    idle = {queue for queue in {message.queue for message in stalled} if not count_waiting(app, queue)}
-    rings: Announcements = {message: None for message in stalled if message.queue in idle}
+    idle = find_idle(app, {message.queue for message in stalled})
+    rings: Announcements = {}
+    by_queue = Counter[str]()
+    for message in stalled:
+        by_queue[message.queue] += 1
+        if message.queue in idle or by_queue[message.queue] <= RINGS_IN_BUSY_QUEUE:
+            rings[message] = None
     if rings:
         log.warning("sweep.rang", rings=len(rings), stalled=len(stalled))
         dispatcher()(rings)
@@ -28,7 +37,7 @@ def ring() -> None:
 @app.task(name="sweep.expire")
 def expire() -> None:
     """End what ran out of time."""
-    while expired := sweep.expire(sessions(), clock.now()):
+    while expired := sweep.expire(sessions(), clock.now(), clocks()):
         log.info("sweep.expired", orders=expired)
     with sessions().begin() as session:
         sweep.complete_events(session, clock.now())
@@ -36,14 +45,16 @@ def expire() -> None:
 
 @app.task(name="sweep.reconcile")
 def reconcile() -> None:
-    """Ask the provider about the payments whose outcome is still to come."""
-    settlement.reconcile(sessions(), gateway(), clock.now())
+    """Ring for the payments whose outcome is still to come, unless the workers have not come to the last rings."""
+    if find_idle(app, {PAYMENTS}):
+        with sessions().begin() as session:
+            settlement.reconcile(session, clock.now())
 
 
 @app.task(name="sweep.refund")
 def refund() -> None:
     """Refund what was paid for cancelled events."""
-    refunds.refund_cancelled_events(sessions(), clock.now())
+    refunds.refund_cancelled_events(sessions(), clock.now(), clocks())
 
 
 @app.task(name="sweep.refresh")

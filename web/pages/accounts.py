@@ -18,7 +18,7 @@ from web.rate_limits import limited, unlimited
 from web.schemas.accounts import ResetPasswordRequest, TokenRequest
 from web.services import services
 
-blueprint = open_pages("pages")
+blueprint = open_pages("account_pages")
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -35,10 +35,10 @@ def show_verification() -> Response:
 @public
 def verify_email() -> Response:
     """Prove the address."""
-    tools = services()
+    parts = services()
     body = TokenRequest.model_validate({"token": request.form.get("token", "")})
-    with tools.sessions.begin() as session:
-        accounts.verify_email(session, body.token, current_actor(), tools.clock.now())
+    with parts.sessions.begin() as session:
+        accounts.verify_email(session, body.token, current_actor(), parts.clock.now())
     return page("message.html", title="Thank you", message="Your e-mail address is confirmed. You can close this page.")
 
 
@@ -54,12 +54,12 @@ def show_password_form() -> Response:
 @public
 def reset_password() -> Response:
     """Set the new password, or ask again for a better one."""
-    tools = services()
+    parts = services()
     token = request.form.get("token", "")
     try:
         body = ResetPasswordRequest.model_validate({"token": token, "password": request.form.get("password", "")})
         accounts.reset_password(
-            tools.sessions, tools.hasher, body.token, body.password, current_actor(), now=tools.clock.now()
+            parts.sessions, parts.hasher, body.token, body.password, current_actor(), now=parts.clock.now()
         )
     except ValidationError:
         return _password_form(token, fault=f"A password has {LENGTH_MIN} to {LENGTH_MAX} characters.", status=422)

@@ -26,9 +26,9 @@ _REFRESH_SECONDS = 4
 @public
 def show_order(order_id: UUID) -> Response:
     """Show where an order stands, and its tickets."""
-    tools = services()
-    with tools.sessions() as session:
-        buyer = let_buyer_in(session, tools.tokens, order_id, request.args.get("token", ""), current_actor())
+    parts = services()
+    with parts.sessions() as session:
+        buyer = let_buyer_in(session, parts.tokens, order_id, request.args.get("token", ""), current_actor())
         order = orders.find(session, order_id, buyer)
         place = line.find_place(session, order_id) if order.stage in WAITING else None
         tickets = orders.find_tickets(session, [order_id])[order_id] if order.stage is OrderStage.COMPLETE else []

@@ -31,17 +31,17 @@ def show_offer(entry_id: UUID) -> Response:
 @public
 def answer_offer(entry_id: UUID) -> Response:
     """Accept or decline; when nothing stands that could be answered, show how things are."""
-    tools = services()
+    parts = services()
     token = request.form.get("token", "")
     try:
         match request.form.get("answer"):
             case "accept":
                 return lead_to(_accept(entry_id, token))
             case "decline":
-                with tools.sessions.begin() as session:
-                    person = let_waiter_in(session, tools.tokens, entry_id, token, current_actor())
-                    waitlist.decline(session, entry_id, person, tools.clock.now())
-                return lead_to(offer_path(tools.tokens, entry_id))
+                with parts.sessions.begin() as session:
+                    person = let_waiter_in(session, parts.tokens, entry_id, token, current_actor())
+                    waitlist.decline(session, entry_id, person, parts.clock.now())
+                return lead_to(offer_path(parts.tokens, entry_id))
     except ConflictError:
         return _offer_page(entry_id, token, status=409)
     return _offer_page(entry_id, token, status=422)
@@ -49,17 +49,17 @@ def answer_offer(entry_id: UUID) -> Response:
 
 def _accept(entry_id: UUID, token: str) -> str:
     """Take up the offer, and return the path of its order's page."""
-    tools = services()
-    with tools.sessions.begin() as session:
-        person = let_waiter_in(session, tools.tokens, entry_id, token, current_actor())
-        order_id = waitlist.accept(session, entry_id, person, tools.clocks, tools.clock.now())
-    return order_path(tools.tokens, order_id)
+    parts = services()
+    with parts.sessions.begin() as session:
+        person = let_waiter_in(session, parts.tokens, entry_id, token, current_actor())
+        order_id = waitlist.accept(session, entry_id, person, parts.clocks, parts.clock.now())
+    return order_path(parts.tokens, order_id)
 
 
 def _offer_page(entry_id: UUID, token: str, *, status: int = 200) -> Response:
-    tools = services()
-    with tools.sessions() as session:
-        person = let_waiter_in(session, tools.tokens, entry_id, token, current_actor())
+    parts = services()
+    with parts.sessions() as session:
+        person = let_waiter_in(session, parts.tokens, entry_id, token, current_actor())
         entry = waitlist.find(session, entry_id, person)
         order = orders.find(session, entry.offered_order_id, person) if entry.offered_order_id else None
         is_accepted = entry.status is WaitlistStatus.ACCEPTED
@@ -71,5 +71,5 @@ def _offer_page(entry_id: UUID, token: str, *, status: int = 200) -> Response:
             words=wording.of_offer(entry),
             token=token,
             stands=entry.status is WaitlistStatus.OFFERED and not entry.is_expired,
-            order_link=order_path(tools.tokens, order.id) if order and is_accepted else None,
+            order_link=order_path(parts.tokens, order.id) if order and is_accepted else None,
         )

@@ -13,6 +13,7 @@ from domain.listings import EventFilter
 from domain.models import Event
 from domain.rules.states import EventStatus
 from web.paging import PageArguments
+from web.addresses import API
 from web.schemas.base import (
     BasisPoints,
     CountryCode,
@@ -61,7 +62,7 @@ _DETAILS: dict[str, Any] = {
     "offer_seconds": 1800,
     "skips_large_groups": True,
 }
-_HERE = "/api/v1/events/0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
+_HERE = f"{API}/events/0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
 _EVENT: dict[str, Any] = {
     "id": "0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d",
     "slug": "jazz-on-the-harbour",
@@ -227,7 +228,7 @@ class EventBody(ResponseBody):
     @classmethod
     def of(cls, event: Event) -> Self:
         """Return what is told about an event; its promoter is loaded."""
-        here = f"/api/v1/events/{event.id}"
+        here = f"{API}/events/{event.id}"
         columns = {name: getattr(event, name) for name in cls.model_fields if name not in {"location", "links"}}
         links = EventLinks(self=here, tiers=f"{here}/tiers", waitlist=f"{here}/waitlist")
         return cls.model_validate({**columns, "location": event.location_string, "links": links})

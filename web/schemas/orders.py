@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, model_validator
 
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
+from web.addresses import API
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
 
 TIERS_PER_ORDER = 20
@@ -59,10 +60,10 @@ _ORDER: dict[str, Any] = {
     "created_at": "2027-06-12T17:00:00Z",
     "server_time": "2027-06-12T17:00:01Z",
     "links": {
-        "self": f"/api/v1/orders/{_ORDER_ID}",
-        "event": f"/api/v1/events/{_EVENT_ID}",
-        "confirm": f"/api/v1/orders/{_ORDER_ID}/confirm",
-        "cancel": f"/api/v1/orders/{_ORDER_ID}/cancel",
+        "self": f"{API}/orders/{_ORDER_ID}",
+        "event": f"{API}/events/{_EVENT_ID}",
+        "confirm": f"{API}/orders/{_ORDER_ID}/confirm",
+        "cancel": f"{API}/orders/{_ORDER_ID}/cancel",
     },
 }
 

@@ -10,6 +10,7 @@ from domain.models import TicketTier
 from domain.rules.money import MAXIMUM_CHARGE
 from domain.storefront import Offer
 from domain.tiers import TierDetails
+from web.addresses import API
 from web.schemas.base import Count, Line, Moment, PathArguments, RequestBody, ResponseBody, Text
 
 TICKETS_PER_ORDER = 100
@@ -45,10 +46,10 @@ _AVAILABILITY: dict[str, Any] = {
     "min_per_order": 1,
     "max_per_order": 8,
     "links": {
-        "self": f"/api/v1/tiers/{_ID}/availability",
-        "event": f"/api/v1/events/{_EVENT_ID}",
-        "orders": "/api/v1/orders",
-        "waitlist": f"/api/v1/events/{_EVENT_ID}/waitlist",
+        "self": f"{API}/tiers/{_ID}/availability",
+        "event": f"{API}/events/{_EVENT_ID}",
+        "orders": f"{API}/orders",
+        "waitlist": f"{API}/events/{_EVENT_ID}/waitlist",
     },
 }
 _TIER: dict[str, Any] = {
@@ -130,7 +131,7 @@ class AvailabilityBody(ResponseBody):
     @classmethod
     def of(cls, offer: Offer, now: datetime) -> Self:
         """Return what an offer means at this moment."""
-        event = f"/api/v1/events/{offer.event_id}"
+        event = f"{API}/events/{offer.event_id}"
         return cls(
             tier_id=offer.tier_id,
             event_id=offer.event_id,
@@ -145,9 +146,9 @@ class AvailabilityBody(ResponseBody):
             min_per_order=offer.min_per_order,
             max_per_order=offer.max_per_order,
             links=AvailabilityLinks(
-                self=f"/api/v1/tiers/{offer.tier_id}/availability",
+                self=f"{API}/tiers/{offer.tier_id}/availability",
                 event=event,
-                orders="/api/v1/orders",
+                orders=f"{API}/orders",
                 waitlist=f"{event}/waitlist",
             ),
         )

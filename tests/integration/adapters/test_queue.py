@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from adapters import queue
-from adapters.queue import Dispatcher, count_waiting, open_queue_app, send
+from adapters.queue import Dispatcher, find_idle, open_queue_app, send
 from domain.messages import OpenPayment, SendMail, ServeTier
 from tests.integration.market import until
 from tools.stack.embedded import EmbeddedServers
@@ -201,10 +201,9 @@ def test_a_forked_child_publishes_its_own_messages_and_not_its_parents(redis, re
     assert "parent, later" not in [message["headers"]["request_id"] for message in lying(redis)][:2]
 
 
-def test_waiting_messages_are_counted(dispatcher, redis):
-    app = dispatcher._app
-    assert count_waiting(app, "payments") == 0
+def test_queues_in_which_nothing_lies_are_found(dispatcher, redis):
+    app, unknown = dispatcher._app, f"tier.{uuid7()}"
+    assert find_idle(app, ["payments", "notifications", unknown]) == {"payments", "notifications", unknown}
     for _ in range(3):
         send(app, OpenPayment(uuid7()))
-    assert count_waiting(app, "payments") == 3
-    assert count_waiting(app, f"tier.{uuid7()}") == 0
+    assert find_idle(app, ["payments", "notifications", unknown]) == {"notifications", unknown}

@@ -12,21 +12,11 @@ from adapters.database import dispatch_after_commit
 from domain import attempts, openings, payment_events, payments, refunds, repayment, settlement
 from domain.audit import Actor
 from domain.models import EmailNotification, LedgerEntry, Order, PaymentTransaction, Ticket, TimelineEntry, WebhookEvent
-from domain.rules.clocks import Clocks
 from domain.rules.states import AttemptKind, OrderStage
 from domain.transitions import give_up, lock_order
 from tests.factories import OrderFactory, bound_to
 from tests.fakes.payment_gateway import FakePaymentGateway
-
-CLOCKS = Clocks(
-    hold_seconds=300,
-    hold_limit_seconds=1200,
-    hold_extension_seconds=120,
-    partly_held_seconds=120,
-    approval_seconds=3600,
-    offer_seconds=1800,
-    expiring_limit_seconds=120,
-)
+from tests.integration.market import CLOCKS
 
 
 class Till:

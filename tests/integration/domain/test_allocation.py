@@ -6,7 +6,6 @@ from sqlalchemy import func, select
 from domain import allocation
 from domain.messages import NotifyOffer, OpenPayment, ServeTier
 from domain.models import Order, OrderItem, TicketTier, TimelineEntry, Waitlist
-from domain.rules.clocks import Clocks
 from domain.rules.states import (
     EventStatus,
     InventoryState,
@@ -21,17 +20,9 @@ from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
 from tests.factories.orders import OrderFactory
 from tests.factories.waitlist import WaitlistFactory
+from tests.integration.market import CLOCKS
 
 NOW = datetime.now(UTC)
-CLOCKS = Clocks(
-    hold_seconds=300,
-    hold_limit_seconds=1200,
-    hold_extension_seconds=120,
-    partly_held_seconds=60,
-    approval_seconds=3600,
-    offer_seconds=1800,
-    expiring_limit_seconds=120,
-)
 
 
 @pytest.fixture(autouse=True)

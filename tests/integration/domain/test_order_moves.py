@@ -8,7 +8,7 @@ from domain import approvals, orders
 from domain.audit import Actor
 from domain.errors import ConflictError, NotFoundError
 from domain.messages import CancelPayment, OpenPayment, ServeTier
-from domain.models import AuditLog
+from domain.models import AuditLog, EmailNotification
 from domain.rules.states import InventoryState, OrderReason, OrderStage, OrderStatus, UserRole
 from tests.factories import OrderFactory, PaymentTransactionFactory, TicketTierFactory, UserFactory, bound_to
 from tests.integration.market import CLOCKS
@@ -53,6 +53,10 @@ def cancel(session, order, user=None):
     orders.cancel(session, order.id, actor_of(user) if user else buyer_of(order), NOW)
     session.commit()
     session.refresh(order)
+
+
+def mails(session):
+    return list(session.scalars(select(EmailNotification.template)))
 
 
 def acts(session):
@@ -131,7 +135,8 @@ class TestApproval:
         session.refresh(pending)
         assert pending.stage is OrderStage.HELD
         assert pending.hold_expires_at == pending.hold_limit_at == NOW + timedelta(seconds=1200)
-        assert announced == [OpenPayment(pending.id)]
+        assert OpenPayment(pending.id) in announced
+        assert mails(session) == ["order_held"]
         assert acts(session) == ["order.approve"]
 
     def test_or_declines_it_and_the_stock_goes_back(self, session, pending, announced):
@@ -140,7 +145,8 @@ class TestApproval:
         session.refresh(pending)
         assert (pending.stage, pending.reason) == (OrderStage.CLOSED, OrderReason.DECLINED)
         assert pending.items[0].desired_state is InventoryState.RELEASED
-        assert announced == [ServeTier(pending.items[0].tier_id)]
+        assert ServeTier(pending.items[0].tier_id) in announced
+        assert mails(session) == ["order_cancelled"]
         assert acts(session) == ["order.decline"]
 
     def test_so_may_an_admin(self, session, pending):

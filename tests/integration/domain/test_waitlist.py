@@ -138,13 +138,14 @@ class TestJoin:
 
 
 class TestAccept:
-    def test_the_order_goes_on_to_payment_with_a_clock_of_its_own(self, session, announced):
+    def test_the_order_goes_on_to_payment_inside_the_offers_clock(self, session, announced):
         entry = offered()
+        ends = order_of(session, entry).hold_expires_at
         order_id = waitlist.accept(session, entry.id, actor_of(entry), CLOCKS, NOW)
         session.commit()
         order = order_of(session, entry)
         assert (order.id, order.stage) == (order_id, OrderStage.HELD)
-        assert order.hold_expires_at == order.hold_limit_at == NOW + timedelta(seconds=1200)
+        assert order.hold_expires_at == order.hold_limit_at == min(ends, NOW + timedelta(seconds=1200))
         assert (entry.status, entry.response, entry.responded_at) == (WaitlistStatus.ACCEPTED, "accepted", NOW)
         assert announced == [OpenPayment(order.id)]
         assert kinds(session, order) == ["offer_accepted"]

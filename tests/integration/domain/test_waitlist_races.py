@@ -66,7 +66,8 @@ class TestAcceptAgainstExpiry:
     def test_the_sweep_waits_for_an_acceptance_and_looks_again(self, sessions, engine, entry):
         with sessions() as session:
             waitlist.accept(session, entry.id, person_of(entry), CLOCKS, NOW)
-            # To the sweep the clock has run out: it sees the order as it was before the acceptance.
+            # Meanwhile the buyer's clock was moved; the sweep sees the order as it was before.
+            session.get(Order, entry.offered_order_id).hold_expires_at += timedelta(hours=1)
             rival = Rival(engine, lambda: sweep.expire(sessions, NOW + timedelta(minutes=6)))
             rival.until_it_waits()
             session.commit()

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from adapters.clock import SystemClock
 from domain import allocation, allocation_records, tier_work
+from domain.allocation import Outcome
 from domain.models import TicketTier
 from tests.integration.market import SILENCE, is_served, until
 from workers import fence
@@ -151,7 +152,7 @@ class TestOwning:
         monkeypatch.setattr(fence, "STUCK_SECONDS", 1.0)
         tier, healthy = market.tier(), market.tier()
         order_ids = market.orders(tier)
-        monkeypatch.setattr(fence.TierOwner, "_serve_slice", lambda self, sessions, tier_id: False)
+        monkeypatch.setattr(fence.TierOwner, "_serve_batch", lambda self, sessions, tier_id: Outcome())
         stuck = market.own()
         until(lambda: tier.id in stuck.owned)
         with capture_logs() as logs:

@@ -2,8 +2,9 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from domain.models import TicketTier
-from domain.rules.states import OrderStage
+from domain.models import TicketTier, Waitlist
+from domain.rules.states import OrderStage, WaitlistStatus
+from tests.factories import WaitlistFactory, bound_to
 from tests.integration.market import is_served, until
 
 
@@ -89,3 +90,14 @@ class TestPoison:
             session.rollback()
             until(is_served(market, order_ids))
         assert not {"allocation.failed", "order.quarantined", "fence.lost"} & {entry["event"] for entry in logs}
+
+    def test_nobody_on_the_waitlist_overtakes_the_line_while_it_is_searched(self, market, poison):
+        tier = market.tier(quantity=3)
+        order_ids = market.orders(tier, 4)
+        with market.sessions.begin() as session, bound_to(session):
+            entry = WaitlistFactory(tier=session.get_one(TicketTier, tier.id))
+        poison(order_ids[0])
+        market.own()
+        until(lambda: market.stages(order_ids) == ["quarantined", "held", "held", "held"])
+        with market.sessions() as session:
+            assert session.get_one(Waitlist, entry.id).status is WaitlistStatus.WAITING

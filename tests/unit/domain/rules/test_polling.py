@@ -20,9 +20,7 @@ def test_ended_orders_are_not_asked_about_and_all_others_are_soon(stage, eta, is
         assert 1 <= seconds <= LONGEST * 1.5
 
 
-@pytest.mark.parametrize(
-    ("eta", "seconds"), [(0, 1), (1, 1), (10, 5), (40, 20), (60, 30), (3600, 30)]
-)
+@pytest.mark.parametrize(("eta", "seconds"), [(0, 1), (1, 1), (10, 5), (40, 20), (60, 30), (3600, 30)])
 def test_in_line_a_client_comes_again_half_way(eta, seconds):
     assert retry_after(OrderStage.QUEUED, eta, is_paused=False, chance=0) == seconds
 

@@ -1,0 +1,3 @@
+"""Where the API's addresses begin; webhooks, probes and pages lie outside of it."""
+
+API = "/api/v1"
