@@ -125,7 +125,7 @@ class StripeGateway:
         """
         with _translating(writing=False):
             for found in self._client.v1.refunds.list({"payment_intent": intent_id, "limit": 100}).auto_paging_iter():
-                if (found.metadata or {}).get("refund_id") == str(reference):
+                if (found.to_dict().get("metadata") or {}).get("refund_id") == str(reference):
                     return _refund(found)
         return None
 

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from domain.models import LedgerEntry, PaymentTransaction
 from domain.rules.states import LedgerKind
 
+_BACK_AND_FORTH = (LedgerKind.REFUND, LedgerKind.REVERSAL)
+
 
 def book(session: Session, attempt: PaymentTransaction, movements: Mapping[LedgerKind, int], reference: str) -> None:
     """Write down what an attempt moved, signed as its order sees it; what is zero did not move.
 
-    A unique constraint stands behind the order's lock: no movement of an attempt is written twice.
+    A unique index stands behind the order's lock: no movement of an attempt is written, or undone, twice.
     """
     session.add_all(
         LedgerEntry(
@@ -37,17 +39,17 @@ def kept(session: Session, order_id: UUID) -> int:
     """Return what was charged for an order and has not gone back."""
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount)).where(
-            LedgerEntry.order_id == order_id, LedgerEntry.kind.in_([LedgerKind.CHARGE, LedgerKind.REFUND])
+            LedgerEntry.order_id == order_id, LedgerEntry.kind.in_([LedgerKind.CHARGE, *_BACK_AND_FORTH])
         )
     )
     return int(amount or 0)
 
 
 def returned(session: Session, charge: PaymentTransaction) -> int:
-    """Return what went back of one charge."""
+    """Return what went back of one charge, and stayed there."""
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount))
         .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
-        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind == LedgerKind.REFUND)
+        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind.in_(_BACK_AND_FORTH))
     )
     return -int(amount or 0)

@@ -1,5 +1,8 @@
 """Where an order stands in its tiers' lines, and whether it has moved: the cheap questions of a polling client."""
 
+import sys
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -7,8 +10,21 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from domain.models import Order
-from domain.rules.lifecycle import WAITING
 from domain.rules.states import OrderStage
+
+COUNTED = 1000
+"""So many people ahead are counted one by one; a longer line is read as a whole, by whoever can keep it a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where an order waits in one tier; `ahead` is exact below `COUNTED`, and never more."""
+
+    tier_id: UUID
+    sequence: int
+    ahead: int
+    is_paused: bool
+    service_rate: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +43,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What tells whether an order has moved since somebody last looked."""
+    """What tells whether an order has moved since somebody last looked; its place only where that was asked for."""
 
     buyer_id: UUID
     version: int
     stage: OrderStage
-    place: Place | None
+    place: Place | None = None
+
+    def has_moved_since(self, other: "Pulse") -> bool:
+        """Tell whether the order itself differs, wherever in the line it stands."""
+        return (self.version, self.stage) != (other.version, other.stage)
 
     @property
     def tag(self) -> str:
@@ -49,31 +69,65 @@ def _coarse(ahead: int) -> int:
 
 
 def take_pulse(session: Session, order_id: UUID) -> Pulse | None:
-    """Return the order's pulse, or None if there is no such order."""
+    """Return the order's pulse without its place, or None if there is no such order."""
     row = session.execute(select(Order.user_id, Order.version, Order.stage).where(Order.id == order_id)).one_or_none()
-    if row is None:
-        return None
-    place = find_place(session, order_id) if row.stage in WAITING else None
-    return Pulse(row.user_id, row.version, row.stage, place)
+    return None if row is None else Pulse(row.user_id, row.version, row.stage)
 
 
-_FIND_PLACE = text("""
-    SELECT tier.is_paused, tier.service_rate, (
-        SELECT count(*) FROM order_items AS other
-        WHERE other.tier_id = item.tier_id AND other.sequence < item.sequence
-          AND other.inventory_state = 'queued' AND other.desired_state IS NULL
+_FIND_SPOTS = text("""
+    SELECT item.tier_id, item.sequence, tier.is_paused, tier.service_rate, (
+        SELECT count(*) FROM (
+            SELECT FROM order_items AS other
+            WHERE other.tier_id = item.tier_id AND other.sequence < item.sequence
+              AND other.inventory_state = 'queued' AND other.desired_state IS NULL
+            ORDER BY other.sequence LIMIT :most
+        ) AS near
     ) AS ahead
     FROM order_items AS item JOIN ticket_tiers AS tier ON tier.id = item.tier_id
     WHERE item.order_id = :order_id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
 """)
 
 
-def find_place(session: Session, order_id: UUID) -> Place | None:
-    """Return where the order waits, or None when no tier has it waiting."""
-    rows = session.execute(_FIND_PLACE, {"order_id": order_id}).all()
-    if not rows:
+def find_spots(session: Session, order_id: UUID) -> list[Spot]:
+    """Return where the order waits, tier by tier; the time that takes has a bound, however long the lines are."""
+    rows = session.execute(_FIND_SPOTS, {"order_id": order_id, "most": COUNTED})
+    return [Spot(row.tier_id, row.sequence, row.ahead, row.is_paused, row.service_rate) for row in rows]
+
+
+def place_of(spots: Sequence[Spot]) -> Place | None:
+    """Return the place of an order that waits in these spots, or None when no tier has it waiting."""
+    if not spots:
         return None
-    is_paused = any(row.is_paused for row in rows)
-    known = not is_paused and all(row.service_rate for row in rows)
-    eta = max(row.ahead / row.service_rate for row in rows) if known else None
-    return Place(max(row.ahead for row in rows), eta, is_paused)
+    is_paused = any(spot.is_paused for spot in spots)
+    paces = [spot.ahead / spot.service_rate for spot in spots if spot.service_rate]
+    is_known = not is_paused and len(paces) == len(spots)
+    return Place(max(spot.ahead for spot in spots), max(paces) if is_known else None, is_paused)
+
+
+# One value of 8 bytes each, big-endian: a hundred thousand rows would cost ten times as much.
+_READ_LINE = text("""
+    SELECT string_agg(int8send(sequence), ''::bytea ORDER BY sequence) FROM order_items
+    WHERE tier_id = :tier_id AND inventory_state = 'queued' AND desired_state IS NULL
+""")
+
+
+def read_line(session: Session, tier_id: UUID) -> "array[int]":
+    """Return the numbers of all who wait for a tier, in their order."""
+    line = array("q", session.scalar(_READ_LINE, {"tier_id": tier_id}) or b"")
+    if sys.byteorder == "little":
+        line.byteswap()
+    return line
+
+
+def count_between(session: Session, tier_id: UUID, first: int, last: int) -> int:
+    """Return how many wait for a tier with numbers above `first` and below `last`."""
+    between = {"tier_id": tier_id, "first": first, "last": last}
+    count: int = session.scalar(_COUNT_BETWEEN, between)
+    return count
+
+
+_COUNT_BETWEEN = text("""
+    SELECT count(*) FROM order_items
+    WHERE tier_id = :tier_id AND sequence > :first AND sequence < :last
+      AND inventory_state = 'queued' AND desired_state IS NULL
+""")

@@ -20,6 +20,7 @@ from domain.errors import ConflictError, InvalidError, KeyReusedError, NotFoundE
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may_edit
+from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
 from domain.rules.money import MAXIMUM_CHARGE
 from domain.rules.pricing import Line, add_up, price_line

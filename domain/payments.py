@@ -131,9 +131,7 @@ def _record_trouble_confirming(session: Session, order: Order, attempt: PaymentT
         move(session, order, OrderStage.AWAITING_PAYMENT, "payment_failed", code=error.code, message=error.message)
 
 
-def cancel_payment(
-    sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime
-) -> None:
+def cancel_payment(sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime) -> None:
     """Cancel the intent of an order that is ending or has ended; the order closes, or is confirmed if it was paid.
 
     While the provider cannot be reached the order keeps its stock, until its clock runs out.

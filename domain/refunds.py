@@ -17,6 +17,7 @@ from domain.messages import Message, RefundPayment, announce
 from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.one_by_one import one_by_one
+from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.money import written
 from domain.rules.states import (
@@ -31,7 +32,7 @@ from domain.transitions import close, give_up, lock_order
 
 LATE_PAYMENT = "late_payment"
 OWED = frozenset({LATE_PAYMENT, OrderReason.EVENT_CANCELLED.value})
-"""Reasons for which we owe the money, whoever asks: such a refund is tried until it succeeds."""
+"""Reasons of our own for which we owe the money: such a refund is tried until it succeeds."""
 SYSTEM = Actor()
 LONGEST_PAUSE = timedelta(hours=1)
 """A refund may stay pending at the provider for days."""
@@ -119,8 +120,18 @@ def _reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransa
     session.flush()
 
 
+def own_reason(refund: PaymentTransaction) -> str | None:
+    """Return the reason of a refund by ourselves; a person's words are none, whatever they are."""
+    return refund.reason if refund.requested_by_id is None else None
+
+
+def is_owed(order: Order, refund: PaymentTransaction) -> bool:
+    """Tell whether we owe this money whoever asked: by our own reason, or because the order has no tickets."""
+    return own_reason(refund) in OWED or order.stage not in CONFIRMED
+
+
 def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTransaction) -> None:
-    """Let a new attempt follow a failed one that we owe; it takes over its age, and so its ever longer pauses."""
+    """Let a new attempt follow one that failed; it takes over its age, and so its ever longer pauses."""
     follower = PaymentTransaction(
         amount=failed.amount,
         reason=failed.reason,
@@ -130,7 +141,7 @@ def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTrans
     _reserve(session, charge, follower)
 
 
-def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, limit: int = BATCH) -> int:
+def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, clocks: Clocks, limit: int = BATCH) -> int:
     """Undo the orders of cancelled events, each in its own transaction, until none is left; return how many.
 
     What was captured is refunded, what was not is given up. A round that is cut off is continued by the next.
@@ -149,16 +160,16 @@ def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, limi
             .order_by(Order.id)
             .limit(limit)
         ).all()
-    return one_by_one(sessions, standing, lambda session, order_id: _undo(session, order_id, now))
+    return one_by_one(sessions, standing, lambda session, order_id: _undo(session, order_id, now, clocks))
 
 
-def _undo(session: Session, order_id: UUID, now: datetime) -> bool:
+def _undo(session: Session, order_id: UUID, now: datetime, clocks: Clocks) -> bool:
     order = lock_order(session, order_id)
     if order is None or order.stage in {OrderStage.EXPIRING, OrderStage.CLOSED}:
         return False
     write_to_buyer(session, order, "event_cancelled")
     if order.stage not in CONFIRMED:
-        give_up(session, order, OrderReason.EVENT_CANCELLED, now)
+        give_up(session, order, OrderReason.EVENT_CANCELLED, now, clocks)
     elif order.total == 0:
         tickets.withdraw(session, order, TicketStatus.CANCELLED)
         close(session, order, OrderReason.EVENT_CANCELLED, now)

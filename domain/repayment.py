@@ -4,6 +4,7 @@ How much may be refunded, and why, is in `refunds.py`.
 """
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
-from domain.ports import PaymentGateway, Refund, RefundRequest
+from domain.ports import STORED_ERROR, PaymentGateway, Refund, RefundRequest
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.refunds import returned_fee
 from domain.rules.states import (
@@ -31,43 +32,59 @@ from domain.transitions import move, release
 
 log = logging.getLogger(__name__)
 
+_FAILED = frozenset({"failed", "canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What to ask the provider about a refund."""
+
+    refund_id: str | None
+    request: RefundRequest
+    key: str
+    was_called: bool
+    """An earlier call may have had its effect, although nobody recorded it."""
+    is_spent: bool
+    """The provider may have forgotten the key: calling again could refund twice."""
+
 
 def carry_out_refund(
     sessions: sessionmaker[Session], gateway: PaymentGateway, transaction_id: UUID, now: datetime
 ) -> None:
     """Ask the provider for a refund that was written down, or how it stands, and record what it says.
 
-    The request is repeated with its key while that is fresh; after that only a reading can settle it.
+    The request is repeated with its key while that has anything to say. After that the refund is looked up by our
+    reference; one that is not there gives way to a new attempt.
     """
     with sessions.begin() as session:
-        prepared = _prepare(session, transaction_id, now)
-    if prepared is None:
+        step = _prepare(session, transaction_id, now)
+    if step is None:
         return
-    refund_id, request, key = prepared
     try:
-        answer: Refund | VendorError = gateway.find_refund(refund_id) if refund_id else gateway.refund(request, key)
+        answer: Refund | VendorError | None = _ask(gateway, step)
     except VendorError as error:
         answer = error
     with sessions.begin() as session:
         order, refund = attempts.lock(session, transaction_id)
         if isinstance(answer, Refund):
             apply_reading(session, order, refund, answer, now)
-        elif refund.status in OPEN_STATUSES:
-            _record_trouble(session, order, refund, answer)
+        elif refund.status not in OPEN_STATUSES:
+            return
+        elif answer is not None:
+            _record_trouble(session, order, refund, answer, step)
+        elif refund.provider_transaction_id is None:
+            _replace(session, refund)
 
 
-def _prepare(session: Session, transaction_id: UUID, now: datetime) -> tuple[str | None, RefundRequest, str] | None:
+def _prepare(session: Session, transaction_id: UUID, now: datetime) -> _Step | None:
     if session.get(PaymentTransaction, transaction_id) is None:
         return None
     order, refund = attempts.lock(session, transaction_id)
     if refund.kind is not AttemptKind.REFUND or refund.status not in OPEN_STATUSES:
         return None
     attempts.touch(refund)
+    was_called = refund.called_at is not None
     refund.called_at = refund.called_at or now
-    if refund.provider_transaction_id is None and now - refund.called_at > attempts.KEY_LIFE:
-        # Stripe may have forgotten the key: calling again could refund twice.
-        log.error("refund.unknown transaction=%s", transaction_id)
-        return None
     charge = _charge_of(session, refund)
     is_connected = refund.provider_account_id is not None
     request = RefundRequest(
@@ -77,16 +94,35 @@ def _prepare(session: Session, transaction_id: UUID, now: datetime) -> tuple[str
         reverse_transfer=is_connected,
         refund_application_fee=is_connected and order.fees + order.absorbed_fees > 0,
     )
-    return refund.provider_transaction_id, request, refund.idempotency_key
+    is_spent = now - refund.called_at > attempts.KEY_LIFE
+    return _Step(refund.provider_transaction_id, request, refund.idempotency_key, was_called, is_spent)
+
+
+def _ask(gateway: PaymentGateway, step: _Step) -> Refund | None:
+    if step.refund_id is not None:
+        return gateway.find_refund(step.refund_id)
+    if not step.is_spent:
+        try:
+            return gateway.refund(step.request, step.key)
+        except VendorError as error:
+            is_refused_later = step.was_called and isinstance(error, PermanentVendorError)
+            if error.code != STORED_ERROR and not is_refused_later:
+                raise
+            # This answer is about an earlier call, or because of its effect: only a look-up can tell.
+    return gateway.find_refund_by_reference(step.request.intent_id, step.request.reference)
 
 
 def apply_reading(session: Session, order: Order, refund: PaymentTransaction, reading: Refund, now: datetime) -> None:
     """Bring a locked order's refund to where this reading says it is; only forward.
 
-    A reading of another charge or amount is believed in nothing: it is kept for a person.
+    Even one that succeeded may still fail, days later (docs.stripe.com/refunds#failed-refunds). A reading of another
+    charge or amount is believed in nothing: it is kept for a person.
     """
     attempts.touch(refund)
-    if refund.status not in OPEN_STATUSES:
+    has_failed = reading.status in _FAILED
+    if refund.status not in OPEN_STATUSES and not (refund.status is AttemptStatus.SUCCEEDED and has_failed):
+        if refund.provider_transaction_id is None and not has_failed:
+            log.error("refund.surplus transaction=%s refund=%s", refund.id, reading.id)
         return
     charge = _charge_of(session, refund)
     ours = (charge.provider_transaction_id, refund.amount, refund.currency)
@@ -97,40 +133,54 @@ def apply_reading(session: Session, order: Order, refund: PaymentTransaction, re
     refund.provider_transaction_id = reading.id
     refund.raw_reference = {"refund": reading.id, "status": reading.status}
     refund.error_code = refund.error_message = None
-    match reading.status:
-        case "succeeded":
-            refund.status = AttemptStatus.SUCCEEDED
-            _book(session, order, charge, refund, reading)
-            _show(session, order, refund, now)
-        case "failed" | "canceled":
-            _fail(session, order, refund, reading.failure_reason or reading.status, "The provider could not refund.")
-        case _:
-            refund.status = AttemptStatus.PROCESSING
+    if has_failed:
+        if refund.status is AttemptStatus.SUCCEEDED:
+            _take_back(session, order, charge, refund, reading)
+        _fail(session, order, refund, reading.failure_reason or reading.status, "The provider could not refund.")
+    elif reading.status == "succeeded":
+        refund.status = AttemptStatus.SUCCEEDED
+        _book(session, order, charge, refund, reading)
+        _show(session, order, refund, now)
+    else:
+        refund.status = AttemptStatus.PROCESSING
 
 
 def _charge_of(session: Session, refund: PaymentTransaction) -> PaymentTransaction:
     return session.get_one(PaymentTransaction, refund.parent_id)
 
 
-def _record_trouble(session: Session, order: Order, refund: PaymentTransaction, error: VendorError) -> None:
-    is_asked = refund.provider_transaction_id is not None
-    if isinstance(error, PermanentVendorError) and not is_asked and refund.status is not AttemptStatus.UNKNOWN:
+def _record_trouble(
+    session: Session, order: Order, refund: PaymentTransaction, error: VendorError, step: _Step
+) -> None:
+    if isinstance(error, PermanentVendorError) and not step.was_called:
         _fail(session, order, refund, error.code, error.message)
         return
     attempts.note(refund, error)
     if isinstance(error, UnknownOutcomeError):
         refund.status = AttemptStatus.UNKNOWN
+    elif not step.was_called:
+        # The only call surely did nothing, so the key is as good as new.
+        refund.called_at = None
+
+
+def _replace(session: Session, refund: PaymentTransaction) -> None:
+    """Let a new attempt, with its own key, follow one of which the provider knows nothing."""
+    refund.status = AttemptStatus.FAILED
+    refund.error_code, refund.error_message = "lost", "The provider never made this refund."
+    log.warning("refund.lost transaction=%s", refund.id)
+    refunds.try_again(session, _charge_of(session, refund), refund)
 
 
 def _fail(session: Session, order: Order, refund: PaymentTransaction, code: str | None, message: str) -> None:
     """Record that the provider refused: what was reserved is free again, or reserved by the next attempt."""
+    is_owed, was_shown = refunds.is_owed(order, refund), refund.status is AttemptStatus.SUCCEEDED
     refund.status = AttemptStatus.FAILED
     refund.error_code, refund.error_message = code, message
     attempts.touch(refund)
     log.error("refund.failed transaction=%s code=%s", refund.id, code)
-    if refund.reason in refunds.OWED:
+    if is_owed:
         refunds.try_again(session, _charge_of(session, refund), refund)
-    else:
+    if was_shown or not is_owed:
         tell_buyer(session, order, "refund_failed", amount=refund.amount, currency=refund.currency)
 
 
@@ -141,7 +191,26 @@ def _book(
     before = ledger.returned(session, charge)
     fee = order.fees + order.absorbed_fees
     share = returned_fee(fee, charge.amount, before=before, after=before + refund.amount)
-    ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.REVERSAL: share}, reading.id)
+    ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.FEE: share}, reading.id)
+    _count(session, order)
+
+
+def _take_back(
+    session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
+) -> None:
+    """Undo the booking of a refund whose money came back to us; the order that it ended stays ended."""
+    after = ledger.returned(session, charge)
+    fee = order.fees + order.absorbed_fees
+    share = returned_fee(fee, charge.amount, before=after - refund.amount, after=after)
+    ledger.book(session, refund, {LedgerKind.REVERSAL: refund.amount, LedgerKind.FEE: -share}, reading.id)
+    log.error("refund.came_back transaction=%s refund=%s", refund.id, reading.id)
+    _count(session, order)
+    if order.payment_status is PaymentStatus.REFUNDED and order.refunded < order.total:
+        order.payment_status = PaymentStatus.COMPLETED
+        order.refunded_at = None
+
+
+def _count(session: Session, order: Order) -> None:
     # A second charge of one order, given back, leaves the first one paid.
     order.refunded = max(0, order.total - ledger.kept(session, order.id))
 
@@ -155,7 +224,8 @@ def _show(session: Session, order: Order, refund: PaymentTransaction, now: datet
             # Where somebody is inside already, the seats are not free.
             release(session, order)
         tickets.withdraw(session, order, TicketStatus.REFUNDED)
-        order.reason = OrderReason.EVENT_CANCELLED if refund.reason == OrderReason.EVENT_CANCELLED else None
+        is_cancelled = refunds.own_reason(refund) == OrderReason.EVENT_CANCELLED
+        order.reason = OrderReason.EVENT_CANCELLED if is_cancelled else None
         move(session, order, OrderStage.CLOSED, "refunded", **told)
     else:
         tell_buyer(session, order, "refunded", **told)
@@ -163,5 +233,5 @@ def _show(session: Session, order: Order, refund: PaymentTransaction, now: datet
         order.status = OrderStatus.REFUNDED
         order.payment_status = PaymentStatus.REFUNDED
         order.refunded_at = now
-    template = "late_payment_refunded" if refund.reason == refunds.LATE_PAYMENT else "order_refunded"
+    template = "late_payment_refunded" if refunds.own_reason(refund) == refunds.LATE_PAYMENT else "order_refunded"
     write_to_buyer(session, order, template, f"{template}:{refund.id}")

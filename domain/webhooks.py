@@ -3,6 +3,7 @@
 What the events mean is in `payment_events.py` and `deliveries.py`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from domain.ports import ProviderEvent
 _MESSAGES = {"stripe": ReceivePaymentEvent, "sendgrid": ReceiveMailEvent}
 _SECRETS = frozenset({"client_secret"})
 """Whoever has it may pay with the intent; nobody who reads the inbox needs it."""
+_DEPTH_MAX = 64
+"""No provider nests so deep; a Stripe event has about ten levels."""
 
 
 def store(session: Session, provider: str, events: Sequence[ProviderEvent]) -> int:
@@ -23,8 +26,8 @@ def store(session: Session, provider: str, events: Sequence[ProviderEvent]) -> i
     rows = [
         {
             "provider": provider,
-            "provider_event_id": event.id,
-            "type": event.type,
+            "provider_event_id": _storable(event.id),
+            "type": _storable(event.type),
             "payload": _storable(event.payload),
         }
         # Sorted, so that two deliveries of one batch cannot wait for each other in a circle.
@@ -43,12 +46,19 @@ def store(session: Session, provider: str, events: Sequence[ProviderEvent]) -> i
     return len(stored)
 
 
-def _storable(value: Any) -> Any:
-    """Return the value without secrets, and without the NUL characters that PostgreSQL has no text for."""
+def _storable(value: Any, depth: int = 1) -> Any:
+    """Return the value without secrets, and without what PostgreSQL cannot hold: one event must not cost a batch.
+
+    NUL characters go, a lone surrogate becomes `?`, an endless number null, and so does what is nested absurdly deep.
+    """
     if isinstance(value, str):
-        return value.replace("\x00", "")
+        return value.replace("\x00", "").encode(errors="replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping | list) and depth > _DEPTH_MAX:
+        return None
     if isinstance(value, Mapping):
-        return {_storable(key): _storable(inner) for key, inner in value.items() if key not in _SECRETS}
+        return {_storable(key): _storable(inner, depth + 1) for key, inner in value.items() if key not in _SECRETS}
     if isinstance(value, list):
-        return [_storable(inner) for inner in value]
+        return [_storable(inner, depth + 1) for inner in value]
     return value

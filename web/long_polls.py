@@ -20,7 +20,10 @@ class WaitingRoom:
     def wait_for_change(
         self, sessions: sessionmaker[Session], order_id: UUID, seen: Pulse, seconds: float
     ) -> tuple[Pulse, bool]:
-        """Return the order's pulse once it differs from `seen` or the time is up, and whether there was a seat."""
+        """Return the order's pulse once it has moved or the time is up, and whether there was a seat.
+
+        Moving up in the line does not end the wait: its place is for the caller to look up, once.
+        """
         if not self._seats.acquire(blocking=False):
             return seen, False
         try:
@@ -32,7 +35,7 @@ class WaitingRoom:
 def _watch(sessions: sessionmaker[Session], order_id: UUID, seen: Pulse, seconds: float) -> Pulse:
     deadline = time.monotonic() + seconds
     pulse = seen
-    while pulse.tag == seen.tag and (left := deadline - time.monotonic()) > 0:
+    while not pulse.has_moved_since(seen) and (left := deadline - time.monotonic()) > 0:
         time.sleep(min(LOOK_SECONDS, left))
         with sessions() as session:
             pulse = take_pulse(session, order_id) or seen

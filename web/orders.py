@@ -1,6 +1,7 @@
 """Orders: submit, poll, list, confirm, cancel; a promoter's approval and refunds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Response, request
@@ -94,11 +95,12 @@ def _purchase(body: OrderRequest) -> Purchase:
 )
 def poll_order(path: OrderPath) -> Response:
     """Show where an order stands: its place in line, its clock, how to pay, its tickets, all that happened."""
-    pulse = _pulse(path.order_id)
+    pulse = _placed(path.order_id, _pulse(path.order_id))
     seconds = asked_to_wait()
     waited = False
     if seconds and still_moves(pulse) and (is_unchanged(pulse) or not request.if_none_match):
         pulse, waited = services().waiting_room.wait_for_change(services().sessions, path.order_id, pulse, seconds)
+        pulse = _placed(path.order_id, pulse) if waited else pulse
     unchanged = is_unchanged(pulse)
     response = add_polling_headers(Response(status=304), pulse) if unchanged else _show(path.order_id, status=200)
     if waited:
@@ -117,10 +119,18 @@ def _pulse(order_id: UUID) -> Pulse:
     return pulse
 
 
+def _placed(order_id: UUID, pulse: Pulse) -> Pulse:
+    """Return the pulse with the place in line that the order has now."""
+    if pulse.stage not in WAITING:
+        return pulse
+    with services().sessions() as session:
+        return replace(pulse, place=services().lines.find_place(session, order_id))
+
+
 def _show(order_id: UUID, *, status: int) -> Response:
     with services().sessions() as session:
         order = orders.find(session, order_id, current_actor())
-        place = line.find_place(session, order_id) if order.stage in WAITING else None
+        place = services().lines.find_place(session, order_id) if order.stage in WAITING else None
         paying = [order_id] if order.stripe_payment_intent_id else []
         issued = [order_id] if order.confirmed_at else []
         body = order_body(
@@ -146,7 +156,7 @@ def list_orders(query: PageArguments) -> Response:
         items = [
             order_body(
                 order,
-                place=line.find_place(session, order.id) if order.stage in WAITING else None,
+                place=services().lines.find_place(session, order.id) if order.stage in WAITING else None,
                 attempt=charges.get(order.id),
                 tickets=tickets[order.id],
                 viewer_id=current_user_id(),
@@ -186,9 +196,8 @@ def confirm_order(path: OrderPath, body: ConfirmRequest) -> Response:
 @describes(problems=("not-cancellable",), headers=MOVED)
 def cancel_order(path: OrderPath) -> Response:
     """Give up an order that is not paid; its stock goes to the next in line."""
-    return _once(
-        path.order_id, lambda session: orders.cancel(session, path.order_id, current_actor(), services().clock.now())
-    )
+    now, clocks = services().clock.now(), services().clocks
+    return _once(path.order_id, lambda session: orders.cancel(session, path.order_id, current_actor(), now, clocks))
 
 
 @blueprint.post("/orders/<uuid:order_id>/approve", summary="Approve an order", responses={202: OrderBody})

@@ -18,6 +18,7 @@ from domain.one_time_tokens import TokenKeyring
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
 from domain.rules.clocks import Clocks
 from settings import Settings
+from web.lines import Lines
 from web.long_polls import WaitingRoom
 from web.storefront import Storefront
 
@@ -86,6 +87,11 @@ class Services:
     def storefront(self) -> Storefront:
         """What is on sale, kept for a moment."""
         return Storefront(self.sessions)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """Who stands where; long lines are kept for a moment."""
+        return Lines()
 
     @cached_property
     def waiting_room(self) -> WaitingRoom:

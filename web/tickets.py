@@ -8,8 +8,9 @@ from domain import listings, tickets
 from domain.errors import ConflictError
 from domain.models import Ticket
 from domain.rules.states import TicketStatus
+from web.addresses import API
 from web.auth import current_actor, current_user_id, public
-from web.openapi import API, describes, open_blueprint
+from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer
 from web.schemas.events import EventPath

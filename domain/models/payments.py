@@ -121,17 +121,20 @@ class LedgerEntry(Base):
     transaction_id: Mapped[UUID] = mapped_column(ForeignKey("payment_transactions.id"))
     kind: Mapped[LedgerKind] = mapped_column(value_enum(LedgerKind))
     amount: Mapped[Amount]
-    """Signed as the order sees it: charges and reversals are positive, fees, refunds and disputes negative."""
+    """Signed as the order sees it: charges and reversals are positive, refunds and disputes negative.
+
+    A fee is negative, and positive where it goes back with a refund.
+    """
     currency: Mapped[str]
     provider_reference: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
         CheckConstraint("amount <> 0", name="amount"),
-        CheckConstraint("(kind IN ('charge', 'reversal')) = (amount > 0)", name="sign"),
+        CheckConstraint("kind = 'fee' OR (kind IN ('charge', 'reversal')) = (amount > 0)", name="sign"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso"),
-        # A movement is written once, however often it is reported.
-        UniqueConstraint("transaction_id", "kind"),
+        # A movement is written once, and undone once, however often it is reported.
+        Index("uq_ledger_entries_movement", "transaction_id", "kind", text("(amount > 0)"), unique=True),
         # The money of an order, and a statement over a day.
         Index("ix_ledger_entries_order_id", "order_id"),
         Index("ix_ledger_entries_at", "at", postgresql_using="brin"),

@@ -87,17 +87,20 @@ CREATE TABLE ledger_entries (
     provider_reference text NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT pk_ledger_entries PRIMARY KEY (id),
-    CONSTRAINT uq_ledger_entries_transaction_id_kind UNIQUE (transaction_id, kind),
     CONSTRAINT fk_ledger_entries_order_id FOREIGN KEY (order_id) REFERENCES orders (id),
     CONSTRAINT fk_ledger_entries_transaction_id FOREIGN KEY (transaction_id) REFERENCES payment_transactions (id),
     CONSTRAINT ck_ledger_entries_amount CHECK (amount <> 0),
-    CONSTRAINT ck_ledger_entries_sign CHECK ((kind IN ('charge', 'reversal')) = (amount > 0)),
+    CONSTRAINT ck_ledger_entries_sign CHECK (
+        kind = 'fee' OR (kind IN ('charge', 'reversal')) = (amount > 0)
+    ),
     CONSTRAINT ck_ledger_entries_currency_iso CHECK (currency ~ '^[A-Z]{3}$'),
     CONSTRAINT ck_ledger_entries_ledger_kind CHECK (
         kind IN ('charge', 'fee', 'refund', 'dispute', 'reversal')
     )
 );
 
+-- A movement is written once, and undone once, however often it is reported.
+CREATE UNIQUE INDEX uq_ledger_entries_movement ON ledger_entries (transaction_id, kind, (amount > 0));
 -- The money of an order, and a statement over a day.
 CREATE INDEX ix_ledger_entries_order_id ON ledger_entries (order_id);
 CREATE INDEX ix_ledger_entries_at ON ledger_entries USING brin (at);

@@ -26,6 +26,7 @@ class FakePaymentGateway:
         self.calls = []
         self._secret = webhook_secret
         self._answers = {}
+        self._references = {}
         self._waiting = {}
         self._troubles = defaultdict(list)
         self._numbers = itertools.count(1)
@@ -119,7 +120,7 @@ class FakePaymentGateway:
         self._once("confirm_intent", idempotency_key, (intent_id, payment_method), confirm)
         return self.intents[intent_id]
 
-    def cancel_intent(self, intent_id, idempotency_key):
+    def cancel_intent(self, intent_id):
         def cancel():
             intent = self._intent(intent_id)
             if intent.status == "processing":
@@ -128,7 +129,7 @@ class FakePaymentGateway:
                 intent if intent.status in ENDED else self._keep(replace(intent, status="canceled", next_action=None))
             )
 
-        self._once("cancel_intent", idempotency_key, intent_id, cancel)
+        self._once("cancel_intent", None, None, cancel)
         return self.intents[intent_id]
 
     def find_intent(self, intent_id):
@@ -151,6 +152,7 @@ class FakePaymentGateway:
             identifier = f"re_fake{next(self._numbers)}"
             refund = Refund(identifier, "succeeded", request.amount, intent.currency, intent.id)
             self.refunds[identifier] = refund
+            self._references[request.reference] = identifier
             return refund
 
         return self.refunds[self._once("refund", idempotency_key, request, give_back).id]
@@ -162,6 +164,13 @@ class FakePaymentGateway:
             return self.refunds[refund_id]
 
         return self._once("find_refund", None, None, find)
+
+    def find_refund_by_reference(self, intent_id, reference):
+        def find():
+            refund = self.refunds.get(self._references.get(reference))
+            return refund if refund and refund.intent_id == self._intent(intent_id).id else None
+
+        return self._once("find_refund_by_reference", None, None, find)
 
     def read_event(self, payload, signature):
         parts = dict(part.partition("=")[::2] for part in signature.split(","))

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from flask import Response, request
 
-from domain import line, orders
+from domain import orders
+from domain.line import Place
 from domain.mail_links import let_buyer_in
 from domain.models import Order, Ticket
 from domain.rules.lifecycle import WAITING
@@ -30,7 +31,7 @@ def show_order(order_id: UUID) -> Response:
     with parts.sessions() as session:
         buyer = let_buyer_in(session, parts.tokens, order_id, request.args.get("token", ""), current_actor())
         order = orders.find(session, order_id, buyer)
-        place = line.find_place(session, order_id) if order.stage in WAITING else None
+        place = parts.lines.find_place(session, order_id) if order.stage in WAITING else None
         tickets = orders.find_tickets(session, [order_id])[order_id] if order.stage is OrderStage.COMPLETE else []
         return page(
             "order.html",
@@ -67,7 +68,7 @@ def _state(ticket: Ticket, *, is_own: bool) -> str:
     return "Not valid" if ticket.is_valid else ticket.status.value.capitalize()
 
 
-def _refresh_seconds(order: Order, place: line.Place | None) -> int | None:
+def _refresh_seconds(order: Order, place: Place | None) -> int | None:
     seconds = retry_after(
         order.stage,
         place.eta_seconds if place else None,

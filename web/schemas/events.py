@@ -12,8 +12,8 @@ from domain.catalog import EventDetails
 from domain.listings import EventFilter
 from domain.models import Event
 from domain.rules.states import EventStatus
-from web.paging import PageArguments
 from web.addresses import API
+from web.paging import PageArguments
 from web.schemas.base import (
     BasisPoints,
     CountryCode,

@@ -166,36 +166,43 @@ class TestProcessing:
     def test_until_then_it_can_neither_be_cancelled_nor_paid_again(self, gateway):
         intent = self.processing(gateway)
         for act in (
-            lambda: gateway.cancel_intent(intent.id, key()),
+            lambda: gateway.cancel_intent(intent.id),
             lambda: gateway.confirm_intent(intent.id, "pm_card_visa", key()),
         ):
             with pytest.raises(RetryableVendorError) as refusal:
                 act()
             assert refusal.value.code == "payment_intent_unexpected_state"
 
+    def test_a_refused_cancelling_can_be_repeated_once_the_bank_has_decided(self, world, gateway):
+        intent = self.processing(gateway)
+        with pytest.raises(RetryableVendorError):
+            gateway.cancel_intent(intent.id)
+        world.settle(intent.id, "fail")
+        assert gateway.cancel_intent(intent.id).status == "canceled"
+
 
 class TestCancelling:
     def test_an_unpaid_intent_is_cancelled(self, gateway):
         intent = opened(gateway)
-        assert gateway.cancel_intent(intent.id, key()).status == "canceled"
+        assert gateway.cancel_intent(intent.id).status == "canceled"
         assert gateway.find_intent(intent.id).status == "canceled"
 
     def test_a_waiting_authentication_is_cancelled(self, gateway):
         intent = gateway.confirm_intent(opened(gateway).id, "pm_card_authenticationRequired", key())
-        assert gateway.cancel_intent(intent.id, key()).status == "canceled"
+        assert gateway.cancel_intent(intent.id).status == "canceled"
 
     def test_a_paid_intent_is_returned_as_it_is(self, gateway):
         intent = paid(gateway)
-        assert gateway.cancel_intent(intent.id, key()) == intent
+        assert gateway.cancel_intent(intent.id) == intent
 
     def test_a_cancelled_intent_is_returned_as_it_is(self, gateway):
         intent = opened(gateway)
-        cancelled = gateway.cancel_intent(intent.id, key())
-        assert gateway.cancel_intent(intent.id, key()) == cancelled
+        cancelled = gateway.cancel_intent(intent.id)
+        assert gateway.cancel_intent(intent.id) == cancelled
 
     def test_a_cancelled_intent_cannot_be_paid(self, gateway):
         intent = opened(gateway)
-        gateway.cancel_intent(intent.id, key())
+        gateway.cancel_intent(intent.id)
         assert gateway.confirm_intent(intent.id, "pm_card_visa", key()).status == "canceled"
 
 
@@ -228,6 +235,14 @@ class TestRefunding:
     def test_a_refund_can_be_read(self, gateway):
         refund = gateway.refund(RefundRequest(uuid4(), paid(gateway).id, 100), key())
         assert gateway.find_refund(refund.id) == refund
+
+    def test_a_refund_is_found_by_our_name_for_it(self, gateway):
+        intent, ours, others = paid(gateway), uuid4(), uuid4()
+        refund = gateway.refund(RefundRequest(ours, intent.id, 100), key())
+        gateway.refund(RefundRequest(others, intent.id, 200), key())
+        assert gateway.find_refund_by_reference(intent.id, ours) == refund
+        assert gateway.find_refund_by_reference(intent.id, uuid4()) is None
+        assert gateway.find_refund_by_reference(paid(gateway).id, ours) is None
 
 
 class TestFinding:

@@ -107,11 +107,19 @@ def test_nobody_listening_means_that_nothing_happened():
     assert not isinstance(refusal.value, UnknownOutcomeError)
 
 
-def test_a_wrong_key_is_refused_for_good_and_not_repeated(standin):
+def test_a_wrong_key_of_ours_ends_nothing_and_is_told_to_us(standin, caplog):
     gateway = StripeGateway(secret_key="sk_test_wrongandlong", webhook_secret=SECRET, api_url=standin.url)
-    with pytest.raises(PermanentVendorError) as refusal:
+    with pytest.raises(RetryableVendorError) as refusal:
         opened(gateway)
-    assert "wrongandlong" not in str(refusal.value)
+    assert not isinstance(refusal.value, UnknownOutcomeError)
+    assert "wrongandlong" not in str(refusal.value) + caplog.text
+    assert "stripe.key_refused status=401" in caplog.text
+
+
+def test_a_key_that_may_not_do_this_ends_nothing(gateway, standin):
+    standin.simulator.faults.add(Fault(call="payment_intent.create", status=403))
+    with pytest.raises(RetryableVendorError):
+        opened(gateway)
 
 
 def test_a_refusal_of_what_was_asked_is_for_good(gateway):

@@ -9,8 +9,9 @@ from sqlalchemy.orm import selectinload, sessionmaker
 from uuid_utils.compat import uuid7
 
 from adapters.database import dispatch_after_commit
-from domain import attempts, openings, payment_events, payments, refunds, repayment, settlement
+from domain import attempts, openings, payment_events, payments, refunds, repayment, settlement, sweep
 from domain.audit import Actor
+from domain.messages import SettlePayment
 from domain.models import EmailNotification, LedgerEntry, Order, PaymentTransaction, Ticket, TimelineEntry, WebhookEvent
 from domain.rules.states import AttemptKind, OrderStage
 from domain.transitions import give_up, lock_order
@@ -53,18 +54,27 @@ class Till:
         self.gateway.confirm_intent(self.read(order_id).stripe_payment_intent_id, f"pm_card_{card}", str(uuid7()))
 
     def settle(self, order_id):
-        return settlement.settle_payment(self.sessions, self.gateway, order_id, self.now)
+        settlement.settle_payment(self.sessions, self.gateway, order_id, self.now)
 
-    def reconcile(self):
-        # The rows carry the server's time, and a reading pauses before the next.
-        return settlement.reconcile(self.sessions, self.gateway, self.now + timedelta(seconds=10))
+    def reconcile(self, **values):
+        """Let the reconciler ring, and the workers answer; return the orders that were rung."""
+        with self.sessions.begin() as session:
+            # The rows carry the server's time, and a look pauses before the next.
+            settlement.reconcile(session, self.now + timedelta(seconds=10), **values)
+        rung = [message.order_id for message in self.heard(SettlePayment)]
+        for order_id in rung:
+            self.settle(order_id)
+        return rung
 
     def give_up(self, order_id, reason):
         with self.sessions.begin() as session:
-            give_up(session, lock_order(session, order_id), reason, self.now)
+            give_up(session, lock_order(session, order_id), reason, self.now, CLOCKS)
 
     def cancel(self, order_id):
-        payments.cancel_payment(self.sessions, self.gateway, order_id, self.now, CLOCKS)
+        payments.cancel_payment(self.sessions, self.gateway, order_id, self.now)
+
+    def expire(self):
+        return sweep.expire(self.sessions, self.now, CLOCKS)
 
     def paid(self, card="visa", **values):
         order_id = self.hold(**values)

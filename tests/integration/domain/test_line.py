@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import update
 from uuid_utils.compat import uuid7
@@ -15,13 +17,17 @@ def _rows(session):
         yield
 
 
+def place_of(session, order_id):
+    return line.place_of(line.find_spots(session, order_id))
+
+
 def ahead(session, order):
-    return line.find_place(session, order.id).ahead
+    return place_of(session, order.id).ahead
 
 
 class TestPlace:
     def test_the_head_of_the_line_has_nobody_ahead(self, session):
-        place = line.find_place(session, OrderFactory().id)
+        place = place_of(session, OrderFactory().id)
         assert (place.ahead, place.position, place.is_paused) == (0, 1, False)
 
     def test_orders_with_lower_numbers_in_the_same_tier_are_ahead(self, session):
@@ -45,8 +51,8 @@ class TestPlace:
         cancelled.items[0].desired_state = InventoryState.RELEASED
         session.flush()
         assert ahead(session, last) == 0
-        assert line.find_place(session, cancelled.id) is None
-        assert line.find_place(session, gone[0].id) is None
+        assert place_of(session, cancelled.id) is None
+        assert place_of(session, gone[0].id) is None
 
     def test_over_several_tiers_the_longest_line_counts(self, session):
         event = EventFactory()
@@ -73,8 +79,8 @@ class TestPlace:
     def test_the_time_is_known_once_the_tiers_pace_is(self, session):
         tier = TicketTierFactory(service_rate=4.0)
         orders = [OrderFactory(tier=tier) for _ in range(3)]
-        assert [line.find_place(session, order.id).eta_seconds for order in orders] == [0, 0.25, 0.5]
-        assert line.find_place(session, OrderFactory().id).eta_seconds is None
+        assert [place_of(session, order.id).eta_seconds for order in orders] == [0, 0.25, 0.5]
+        assert place_of(session, OrderFactory().id).eta_seconds is None
 
     def test_of_several_tiers_the_slowest_decides_the_time(self, session):
         event = EventFactory()
@@ -82,26 +88,58 @@ class TestPlace:
         for tier in (fast, fast, slow):
             OrderFactory(tier=tier)
         order = OrderFactory(contents={fast: 1, slow: 1})
-        assert line.find_place(session, order.id).eta_seconds == 2.0
+        assert place_of(session, order.id).eta_seconds == 2.0
 
     def test_a_paused_tier_keeps_the_place_and_knows_no_time(self, session):
         tier = TicketTierFactory(service_rate=4.0, is_paused=True)
         OrderFactory(tier=tier)
-        place = line.find_place(session, OrderFactory(tier=tier).id)
+        place = place_of(session, OrderFactory(tier=tier).id)
         assert place == Place(ahead=1, eta_seconds=None, is_paused=True)
+
+
+def tag_of(session, order):
+    return replace(line.take_pulse(session, order.id), place=place_of(session, order.id)).tag
+
+
+class TestWholeLine:
+    def test_nobody_is_counted_beyond_the_bound(self, session, monkeypatch):
+        monkeypatch.setattr(line, "COUNTED", 2)
+        tier = TicketTierFactory()
+        orders = [OrderFactory(tier=tier) for _ in range(5)]
+        assert [ahead(session, order) for order in orders] == [0, 1, 2, 2, 2]
+
+    def test_a_line_is_read_as_the_numbers_of_all_who_wait(self, session):
+        tier = TicketTierFactory()
+        late, early = OrderFactory(tier=tier, sequence=2**40), OrderFactory(tier=tier, sequence=7)
+        OrderFactory(tier=tier, stage=OrderStage.HELD)
+        OrderFactory(tier=tier).items[0].desired_state = InventoryState.RELEASED
+        session.flush()
+        assert list(line.read_line(session, tier.id)) == [early.sequence, late.sequence]
+        assert list(line.read_line(session, uuid7())) == []
+
+    def test_those_between_two_numbers_are_counted(self, session):
+        tier = TicketTierFactory()
+        for sequence in (10, 20, 30, 40):
+            OrderFactory(tier=tier, sequence=sequence)
+        assert line.count_between(session, tier.id, 10, 40) == 2
+        assert line.count_between(session, tier.id, 40, 90) == 0
 
 
 class TestPulse:
     def test_an_unknown_order_has_none(self, session):
         assert line.take_pulse(session, uuid7()) is None
 
-    def test_it_tells_version_stage_buyer_and_place(self, session):
+    def test_it_tells_version_stage_and_buyer(self, session):
         order = OrderFactory()
-        assert line.take_pulse(session, order.id) == Pulse(order.user_id, 1, OrderStage.QUEUED, Place(0, None, False))
+        assert line.take_pulse(session, order.id) == Pulse(order.user_id, 1, OrderStage.QUEUED)
 
-    def test_an_order_that_no_longer_waits_has_no_place(self, session):
-        order = OrderFactory(stage=OrderStage.AWAITING_PAYMENT)
-        assert line.take_pulse(session, order.id).place is None
+    def test_it_tells_whether_the_order_itself_has_moved_wherever_it_stands(self, session):
+        order = OrderFactory()
+        before = line.take_pulse(session, order.id)
+        assert not replace(before, place=Place(7, None, False)).has_moved_since(before)
+        order.stage = OrderStage.HELD
+        session.flush()
+        assert line.take_pulse(session, order.id).has_moved_since(before)
 
     def test_the_tag_changes_with_the_order(self, session):
         order = OrderFactory(stage=OrderStage.HELD)
@@ -114,9 +152,9 @@ class TestPulse:
     def test_the_tag_changes_when_somebody_ahead_is_served(self, session):
         tier = TicketTierFactory()
         first, second = OrderFactory(tier=tier), OrderFactory(tier=tier)
-        before = line.take_pulse(session, second.id).tag
+        tags = [tag_of(session, second)]
         session.execute(update(OrderItem).where(OrderItem.order_id == first.id).values(inventory_state="reserved"))
-        assert line.take_pulse(session, second.id).tag != before
+        assert tag_of(session, second) not in tags
 
     @pytest.mark.parametrize(
         ("one", "another", "same"),

@@ -50,7 +50,7 @@ def buyer_of(order):
 
 
 def cancel(session, order, user=None):
-    orders.cancel(session, order.id, actor_of(user) if user else buyer_of(order), NOW)
+    orders.cancel(session, order.id, actor_of(user) if user else buyer_of(order), NOW, CLOCKS)
     session.commit()
     session.refresh(order)
 
@@ -75,14 +75,15 @@ class TestCancel:
         cancel(session, order)
         assert order.stage is STAGES_AFTER_CANCELLING[stage]
         assert order.reason is OrderReason.BUYER_CANCELLED
-        assert order.hold_expires_at is None
         assert acts(session) == ["order.cancel"]
         if order.stage is OrderStage.CLOSED:
-            assert (order.status, order.cancelled_at) == (OrderStatus.CANCELLED, NOW)
+            assert (order.status, order.cancelled_at, order.hold_expires_at) == (OrderStatus.CANCELLED, NOW, None)
             assert item.desired_state == (InventoryState.RELEASED if kept else None)
             assert announced == ([ServeTier(item.tier_id)] if kept else [])
         else:
             assert (order.status, order.cancelled_at, item.desired_state) == (OrderStatus.PENDING, None, None)
+            # The stock is kept meanwhile, but not for ever.
+            assert order.hold_expires_at == NOW + timedelta(seconds=120)
             assert announced == [CancelPayment(order.id)]
 
     @pytest.mark.parametrize("stage", sorted(ENDING))
@@ -120,7 +121,7 @@ class TestCancel:
             with pytest.raises(NotFoundError):
                 cancel(session, order, stranger)
         with pytest.raises(NotFoundError):
-            orders.cancel(session, uuid7(), buyer_of(order), NOW)
+            orders.cancel(session, uuid7(), buyer_of(order), NOW, CLOCKS)
 
 
 @pytest.fixture

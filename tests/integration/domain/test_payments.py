@@ -491,16 +491,28 @@ class TestCancel:
     def test_the_stock_is_kept_while_the_provider_is_away_but_not_for_ever(self, till, expiring, gateway):
         gateway.fail("cancel_intent", DOWN)
         till.cancel(expiring)
+        till.advance(seconds=119)
+        assert till.expire() == 0
         assert till.read(expiring).stage is OrderStage.EXPIRING
-        till.advance(seconds=125)
-        gateway.fail("cancel_intent", DOWN)
-        till.cancel(expiring)
-        assert till.read(expiring).stage is OrderStage.CLOSED
+        till.advance(seconds=1)
+        assert till.expire() == 1
+        order = till.read(expiring)
+        assert (order.stage, order.reason, order.hold_expires_at) == (OrderStage.CLOSED, OrderReason.HOLD_EXPIRED, None)
+        assert [item.desired_state for item in order.items] == [InventoryState.RELEASED]
+        assert till.mails(expiring) == ["order_cancelled"]
         assert till.charge(expiring).is_pending
         till.reconcile()
         assert till.heard(CancelPayment)[-1] == CancelPayment(expiring)
         till.cancel(expiring)
         assert till.charge(expiring).status is AttemptStatus.CANCELLED
+
+    def test_its_end_needs_no_worker_and_keeps_its_reason(self, till, opened, gateway):
+        till.give_up(opened, OrderReason.BUYER_CANCELLED)
+        till.advance(seconds=120)
+        till.expire()
+        assert till.read(opened).reason is OrderReason.BUYER_CANCELLED
+        assert gateway.calls == ["open_intent"]
+        assert till.mails(opened) == []
 
     def test_a_worker_killed_after_cancelling_closes_the_order_next_time(self, till, expiring, gateway):
         gateway.fail("cancel_intent", KeyboardInterrupt(), after=True)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from uuid_utils.compat import uuid7
 
 from domain import refunds
@@ -12,7 +12,7 @@ from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError
 from domain.messages import CancelPayment, RefundPayment, ServeTier
 from domain.models import AuditLog, Event, Order, Ticket, TicketTier
-from domain.ports import Refund
+from domain.ports import STORED_ERROR, Refund
 from domain.rules.states import (
     AttemptStatus,
     EventStatus,
@@ -25,9 +25,11 @@ from domain.rules.states import (
     UserRole,
 )
 from tests.factories import EventFactory, OrderFactory, TicketTierFactory, UserFactory, bound_to
+from tests.integration.market import CLOCKS
 
 DOWN = RetryableVendorError("Stripe did not answer.", code="connection")
 CUT = UnknownOutcomeError("Stripe did not answer.", code="connection")
+STORED = UnknownOutcomeError("An error occurred.", code=STORED_ERROR)
 REFUSED = PermanentVendorError("Not enough money.", code="balance_insufficient")
 
 
@@ -118,7 +120,7 @@ class TestCarryOut:
         order = till.read(paid)
         assert (order.status, order.refunded) == (OrderStatus.REFUNDED, total)
         assert sum(amount for _, amount in till.ledger(paid)) == 0
-        fees = sum(amount for kind, amount in till.ledger(paid) if kind in {"fee", "reversal"})
+        fees = sum(amount for kind, amount in till.ledger(paid) if kind == "fee")
         assert fees == 0
         assert till.mails(paid).count("order_refunded") == 4
 
@@ -208,14 +210,90 @@ class TestTrouble:
         assert len(gateway.refunds) == 1
         assert till.read(paid).status is OrderStatus.REFUNDED
 
-    def test_an_unknown_outcome_is_not_repeated_once_its_key_may_be_forgotten(self, till, paid, gateway):
+    def lose(self, till, paid, gateway, *, had_effect, **values):
+        """Ask for a refund of 700 whose answer is lost."""
+        refund_id = till.request_refund(paid, 700, **values)
+        gateway.fail("refund", CUT, after=had_effect)
+        till.carry_out(refund_id)
+        return refund_id
+
+    def outlive(self, till, refund_id, gateway):
+        till.advance(hours=23, minutes=1)
+        till.carry_out(refund_id)
+        assert gateway.calls.count("refund") == 1
+
+    def be_told_the_stored_error(self, till, refund_id, gateway):
+        gateway.fail("refund", STORED)
+        till.carry_out(refund_id)
+
+    def be_refused(self, till, refund_id, gateway):
+        gateway.fail("refund", REFUSED)
+        till.carry_out(refund_id)
+
+    @pytest.mark.parametrize("end", [outlive, be_told_the_stored_error, be_refused])
+    def test_a_lost_answer_is_looked_up_once_its_key_has_no_more_to_say(self, till, paid, gateway, end):
+        refund_id = self.lose(till, paid, gateway, had_effect=True)
+        end(self, till, refund_id, gateway)
+        (refund,) = till.refunds(paid)
+        assert refund.status is AttemptStatus.SUCCEEDED
+        assert refund.provider_transaction_id in gateway.refunds
+        assert till.read(paid).refunded == 700
+
+    @pytest.mark.parametrize("end", [outlive, be_told_the_stored_error, be_refused])
+    def test_one_that_was_never_made_gives_way_to_a_new_attempt(self, till, paid, gateway, end):
+        with till.sessions.begin() as session:
+            admin = Actor(UserFactory(session=session).id, UserRole.ADMIN)
+        refund_id = self.lose(till, paid, gateway, had_effect=False, actor=admin)
+        end(self, till, refund_id, gateway)
+        first, second = till.refunds(paid)
+        assert (first.status, first.error_code) == (AttemptStatus.FAILED, "lost")
+        assert (second.amount, second.requested_by_id) == (700, admin.user_id)
+        assert second.idempotency_key == f"order:{paid}:refund:2"
+        assert refunds_left(till, paid) == till.read(paid).total - 700
+        assert "refund_failed" not in till.timeline(paid)
+        till.carry_out(second.id)
+        assert till.read(paid).refunded == 700
+        assert len(gateway.refunds) == 1
+
+    def test_a_look_up_that_fails_is_repeated(self, till, paid, gateway):
+        refund_id = self.lose(till, paid, gateway, had_effect=True)
+        till.advance(hours=24)
+        gateway.fail("find_refund_by_reference", DOWN)
+        till.carry_out(refund_id)
+        assert till.refunds(paid)[0].is_pending
+        till.carry_out(refund_id)
+        assert till.refunds(paid)[0].status is AttemptStatus.SUCCEEDED
+
+    def test_what_surely_did_nothing_keeps_the_key_fresh_however_long_it_lasts(self, till, paid, gateway):
         refund_id = till.request_refund(paid, 700)
-        gateway.fail("refund", CUT, after=True)
+        for _ in range(3):
+            gateway.fail("refund", DOWN)
+            till.carry_out(refund_id)
+            till.advance(hours=12)
+        till.carry_out(refund_id)
+        (refund,) = till.refunds(paid)
+        assert refund.status is AttemptStatus.SUCCEEDED
+        assert "find_refund_by_reference" not in gateway.calls
+
+    def test_a_call_that_did_nothing_says_nothing_of_an_earlier_one(self, till, paid, gateway):
+        refund_id = self.lose(till, paid, gateway, had_effect=True)
+        gateway.fail("refund", DOWN)
         till.carry_out(refund_id)
         till.advance(hours=24)
         till.carry_out(refund_id)
-        assert gateway.calls.count("refund") == 1
-        assert till.refunds(paid)[0].status is AttemptStatus.UNKNOWN
+        assert gateway.calls.count("refund") == 2
+        assert len(gateway.refunds) == 1
+        assert till.refunds(paid)[0].status is AttemptStatus.SUCCEEDED
+
+    def test_a_refund_that_turns_up_after_it_was_replaced_is_left_to_a_person(self, till, paid, gateway, caplog):
+        refund_id = self.lose(till, paid, gateway, had_effect=False)
+        self.be_told_the_stored_error(till, refund_id, gateway)
+        charge = till.charge(paid)
+        gateway.refunds["re_x"] = Refund("re_x", "succeeded", 700, charge.currency, charge.provider_transaction_id)
+        named = {"object": "refund", "id": "re_x", "metadata": {"refund_id": str(refund_id)}}
+        till.receive(till.event(named, "refund.created"))
+        assert "refund.surplus" in caplog.text
+        assert till.read(paid).refunded == 0
 
     def test_an_unknown_outcome_is_known_by_its_event(self, till, paid, gateway):
         refund_id = till.request_refund(paid, 700)
@@ -328,6 +406,104 @@ class TestTrouble:
         assert till.read(paid).refunded == (700 if ends_as == "succeeded" else 0)
 
 
+class TestComingBack:
+    def bounce(self, till, order_id, status="failed"):
+        """Let the order's last refund fail after it had succeeded, and its event arrive twice."""
+        refund = till.refunds(order_id)[-1]
+        made = till.gateway.refunds[refund.provider_transaction_id]
+        till.gateway.refunds[made.id] = replace(made, status=status, failure_reason="lost_or_stolen_card")
+        for _ in range(2):
+            till.receive(till.event({"object": "refund", "id": made.id}, "refund.failed"))
+        return refund
+
+    @pytest.mark.parametrize("status", ["failed", "canceled"])
+    def test_a_part_is_booked_back_and_shown(self, till, paid, status, caplog):
+        before = till.ledger(paid)
+        till.refund(paid, 1000)
+        refund = self.bounce(till, paid, status)
+        assert "refund.came_back" in caplog.text
+        order = till.read(paid)
+        assert (order.stage, order.payment_status, order.refunded) == (
+            OrderStage.ISSUING,
+            PaymentStatus.COMPLETED,
+            0,
+        )
+        (refund,) = till.refunds(paid)
+        assert (refund.status, refund.error_code) == (AttemptStatus.FAILED, "lost_or_stolen_card")
+        assert ("reversal", 1000) in till.ledger(paid)
+        assert sum(amount for _, amount in till.ledger(paid)) == sum(amount for _, amount in before)
+        assert till.timeline(paid)[-2:] == ["refunded", "refund_failed"]
+        assert refunds_left(till, paid) == order.total
+
+    def test_the_whole_is_owed_since_the_tickets_are_gone(self, till, paid):
+        till.refund(paid)
+        self.bounce(till, paid)
+        order = till.read(paid)
+        assert (order.stage, order.payment_status, order.refunded, order.refunded_at) == (
+            OrderStage.CLOSED,
+            PaymentStatus.COMPLETED,
+            0,
+            None,
+        )
+        assert till.timeline(paid)[-1] == "refund_failed"
+        first, second = till.refunds(paid)
+        assert (second.status, second.amount, second.created_at) == (
+            AttemptStatus.CREATED,
+            order.total,
+            first.created_at,
+        )
+        till.carry_out(second.id)
+        order = till.read(paid)
+        assert (order.status, order.payment_status, order.refunded) == (
+            OrderStatus.REFUNDED,
+            PaymentStatus.REFUNDED,
+            order.total,
+        )
+        assert sum(amount for _, amount in till.ledger(paid)) == 0
+
+    def test_the_balance_says_what_is_kept(self, till, paid):
+        till.refund(paid)
+        assert self.balance(till, paid) == 0
+        self.bounce(till, paid)
+        assert self.balance(till, paid) == till.read(paid).total
+
+    def balance(self, till, order_id):
+        kept = text("SELECT charged - refunded - disputed FROM order_balance WHERE order_id = :order_id")
+        with till.sessions() as session:
+            return session.scalar(kept, {"order_id": order_id})
+
+    def test_another_refunds_failure_is_not_believed(self, till, paid, gateway):
+        till.refund(paid, 1000)
+        refund = till.refunds(paid)[0]
+        gateway.refunds[refund.provider_transaction_id] = replace(
+            gateway.refunds[refund.provider_transaction_id], amount=1, status="failed"
+        )
+        till.receive(till.event({"object": "refund", "id": refund.provider_transaction_id}, "refund.failed"))
+        assert till.refunds(paid)[0].error_code == "mismatch"
+        assert till.read(paid).refunded == 1000
+
+
+class TestReasons:
+    @pytest.fixture
+    def promoter(self, till):
+        with till.sessions.begin() as session:
+            return Actor(UserFactory(session=session).id, UserRole.PROMOTER)
+
+    def test_a_persons_words_are_not_our_reasons(self, till, paid, promoter):
+        till.refund(paid, reason="event_cancelled", actor=promoter)
+        assert till.read(paid).reason is None
+
+    def test_a_persons_words_choose_no_letter(self, till, paid, promoter):
+        till.refund(paid, reason="late_payment", actor=promoter)
+        assert till.mails(paid) == ["order_confirmed", "order_refunded"]
+
+    def test_a_persons_words_make_nothing_owed(self, till, paid, promoter, gateway):
+        gateway.fail("refund", REFUSED)
+        till.refund(paid, reason="late_payment", actor=promoter)
+        assert len(till.refunds(paid)) == 1
+        assert till.timeline(paid)[-1] == "refund_failed"
+
+
 def refunds_left(till, order_id):
     with till.sessions() as session:
         return refunds.refundable(session, session.merge(till.charge(order_id)))
@@ -353,7 +529,7 @@ class TestCancelledEvents:
             )
 
     def undo(self, till, **values):
-        return refunds.refund_cancelled_events(till.sessions, till.now, **values)
+        return refunds.refund_cancelled_events(till.sessions, till.now, CLOCKS, **values)
 
     def test_every_order_is_undone_until_none_is_left(self, till, tier):
         queued = self.place(till, tier, stage=OrderStage.QUEUED)

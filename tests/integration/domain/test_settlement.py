@@ -8,9 +8,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from domain import attempts, payment_events, settlement, sweep
+from domain import attempts, payment_events, settlement
 from domain.errors import PermanentVendorError, RetryableVendorError
-from domain.messages import CancelPayment, ReceivePaymentEvent, RefundPayment, RenderTickets, ServeTier
+from domain.messages import CancelPayment, ReceivePaymentEvent, RefundPayment, RenderTickets, ServeTier, SettlePayment
 from domain.models import Event, LedgerEntry, Order
 from domain.rules.states import (
     AttemptStatus,
@@ -162,7 +162,7 @@ class TestSettle:
                 provider_reference=charge.provider_reference,
             )
             session.add(again)
-            with pytest.raises(IntegrityError, match="uq_ledger_entries_transaction_id_kind"):
+            with pytest.raises(IntegrityError, match="uq_ledger_entries_movement"):
                 session.flush()
 
 
@@ -171,9 +171,10 @@ class TestLatePayment:
     def closed(self, till, opened):
         """Return an order that closed while its intent could not be cancelled."""
         till.give_up(opened, OrderReason.HOLD_EXPIRED)
-        till.advance(seconds=125)
         till.gateway.fail("cancel_intent", DOWN)
         till.cancel(opened)
+        till.advance(seconds=120)
+        till.expire()
         assert till.read(opened).stage is OrderStage.CLOSED
         return opened
 
@@ -371,32 +372,47 @@ class TestReconcile:
         for order_id in (paid, unpaid):
             till.open(order_id)
         till.pay_by_client(paid)
-        assert till.reconcile() == 2
+        assert set(till.reconcile()) == {paid, unpaid}
         assert till.read(paid).stage is OrderStage.ISSUING
         assert till.read(unpaid).stage is OrderStage.AWAITING_PAYMENT
 
-    def test_the_longest_unseen_come_first(self, busy_till, gateway):
+    def test_the_longest_unseen_come_first(self, busy_till):
         till = busy_till
         first, second = till.hold(), till.hold()
         for order_id in (first, second):
             till.open(order_id)
         till.settle(first)
         till.pay_by_client(second)
-        later = till.now + timedelta(seconds=10)
-        assert settlement.reconcile(till.sessions, gateway, later, limit=1) == 1
+        assert till.reconcile(limit=1) == [second]
         assert till.read(second).stage is OrderStage.ISSUING
 
     def test_what_was_just_seen_is_left_to_its_webhook(self, till, opened, gateway):
-        assert settlement.reconcile(till.sessions, gateway, till.now) == 0
+        assert self.ring(till, till.now) == []
         assert "find_intent" not in gateway.calls
 
-    def test_a_provider_that_cannot_be_read_ends_the_round(self, till, gateway):
-        for _ in range(3):
-            till.open(till.hold())
-        gateway.fail("find_intent", DOWN)
-        assert till.reconcile() == 0
-        assert gateway.calls.count("find_intent") == 1
-        assert till.reconcile() == 3
+    def test_what_was_rung_counts_as_seen(self, busy_till):
+        till = busy_till
+        order_id = till.hold()
+        till.open(order_id)
+        opened_at = till.charge(order_id).updated_at
+        assert self.ring(till, opened_at + timedelta(seconds=6)) == [SettlePayment(order_id)]
+        assert till.charge(order_id).updated_at > opened_at
+        assert self.ring(till, till.charge(order_id).updated_at + timedelta(seconds=5)) == []
+
+    def test_the_provider_is_not_asked_by_the_reconciler_itself(self, till, opened, gateway):
+        self.ring(till, till.now + timedelta(seconds=10))
+        assert "find_intent" not in gateway.calls
+
+    def test_a_confirmation_that_is_due_is_left_to_its_own_ring(self, till, opened):
+        till.request(opened)
+        assert till.reconcile() == []
+        till.give_up(opened, OrderReason.HOLD_EXPIRED)
+        assert till.reconcile() == [opened]
+
+    def ring(self, till, now):
+        with till.sessions.begin() as session:
+            settlement.reconcile(session, now)
+        return till.heard(SettlePayment)
 
     def test_an_intent_that_is_gone_does_not_stop_the_others(self, till, gateway):
         gone, paid = till.hold(), till.hold()
@@ -407,11 +423,10 @@ class TestReconcile:
         till.reconcile()
         assert till.read(paid).stage is OrderStage.ISSUING
 
-    def test_an_open_intent_of_a_closed_order_is_rung_to_be_cancelled(self, till, opened, gateway):
+    def test_an_open_intent_of_a_closed_order_is_rung_to_be_cancelled(self, till, opened):
         till.give_up(opened, OrderReason.HOLD_EXPIRED)
-        till.advance(seconds=125)
-        gateway.fail("cancel_intent", DOWN)
-        till.cancel(opened)
+        till.advance(seconds=120)
+        till.expire()
         till.heard(CancelPayment)
         till.reconcile()
         assert till.heard(CancelPayment) == [CancelPayment(opened)]
@@ -452,7 +467,7 @@ class TestRaces:
 
             def expire(barrier=barrier):
                 barrier.wait(timeout=10)
-                sweep.expire(till.sessions, till.now)
+                till.expire()
 
             def cancel(order_id=order_id, barrier=barrier):
                 barrier.wait(timeout=10)

@@ -39,7 +39,7 @@ from tests.factories import (
     WebhookEventFactory,
     bound_to,
 )
-from tests.integration.market import until
+from tests.integration.market import CLOCKS, until
 
 NOW = datetime.now(UTC)
 MINUTE = timedelta(minutes=1)
@@ -70,7 +70,7 @@ class TestExpire:
     @pytest.mark.parametrize("stage", sorted(CLOSING))
     def test_what_cannot_have_been_paid_closes_with_its_reason(self, sessions, announced, stage):
         order = due_order(sessions, stage)
-        assert sweep.expire(sessions, NOW) == 1
+        assert sweep.expire(sessions, NOW, CLOCKS) == 1
         found = read(sessions, order)
         assert (found.stage, found.reason, found.hold_expires_at) == (OrderStage.CLOSED, CLOSING[stage], None)
         assert [item.desired_state for item in found.items] == [InventoryState.RELEASED]
@@ -80,7 +80,7 @@ class TestExpire:
     @pytest.mark.parametrize("stage", sorted(EXPIRING))
     def test_what_may_have_been_paid_has_its_intent_cancelled_first(self, sessions, announced, stage):
         order = due_order(sessions, stage)
-        assert sweep.expire(sessions, NOW) == 1
+        assert sweep.expire(sessions, NOW, CLOCKS) == 1
         found = read(sessions, order)
         assert (found.stage, found.reason) == (OrderStage.EXPIRING, OrderReason.HOLD_EXPIRED)
         assert [item.desired_state for item in found.items] == [None]
@@ -89,7 +89,7 @@ class TestExpire:
     def test_a_free_order_has_no_intent(self, sessions):
         with sessions.begin() as session, bound_to(session):
             order = OrderFactory(stage=OrderStage.HELD, hold_expires_at=NOW, tier=TicketTierFactory(price=0))
-        sweep.expire(sessions, NOW)
+        sweep.expire(sessions, NOW, CLOCKS)
         found = read(sessions, order)
         assert (found.stage, found.reason) == (OrderStage.CLOSED, OrderReason.HOLD_EXPIRED)
 
@@ -98,7 +98,7 @@ class TestExpire:
             event = EventFactory()
             contents = {TicketTierFactory(event=event): 1, TicketTierFactory(event=event): 1}
             order = OrderFactory(stage=OrderStage.PARTLY_HELD, hold_expires_at=NOW - MINUTE, contents=contents)
-        sweep.expire(sessions, NOW)
+        sweep.expire(sessions, NOW, CLOCKS)
         assert {item.desired_state for item in read(sessions, order).items} == {InventoryState.RELEASED}
         assert len({message for message in announced if isinstance(message, ServeTier)}) == 2
 
@@ -112,13 +112,13 @@ class TestExpire:
             giving_up(session, order, *args)
 
         monkeypatch.setattr(sweep, "give_up", give_up)
-        assert sweep.expire(sessions, NOW) == 1
+        assert sweep.expire(sessions, NOW, CLOCKS) == 1
         assert (read(sessions, poison).stage, read(sessions, healthy).stage) == (OrderStage.OFFERED, OrderStage.CLOSED)
         assert str(poison.id) in caplog.text
 
     def test_an_expired_offer_ends_its_entry(self, sessions):
         entry = make(sessions, WaitlistFactory, status=WaitlistStatus.OFFERED)
-        assert sweep.expire(sessions, NOW + HOUR) == 1
+        assert sweep.expire(sessions, NOW + HOUR, CLOCKS) == 1
         with sessions() as session:
             found = session.get_one(Waitlist, entry.id)
         assert (found.status, found.response) == (WaitlistStatus.EXPIRED, None)
@@ -128,22 +128,22 @@ class TestExpire:
 
     def test_a_clock_that_runs_is_left_alone(self, sessions, announced):
         order = make(sessions, OrderFactory, stage=OrderStage.AWAITING_PAYMENT)
-        assert sweep.expire(sessions, NOW) == 0
+        assert sweep.expire(sessions, NOW, CLOCKS) == 0
         assert (read(sessions, order).stage, announced) == (OrderStage.AWAITING_PAYMENT, [])
 
     @pytest.mark.parametrize("stage", [OrderStage.QUARANTINED, OrderStage.COMPLETE, OrderStage.ISSUING])
     def test_a_clock_that_was_left_running_is_stopped(self, sessions, stage):
         order = due_order(sessions, stage)
-        assert sweep.expire(sessions, NOW) == 0
+        assert sweep.expire(sessions, NOW, CLOCKS) == 0
         found = read(sessions, order)
         assert (found.stage, found.hold_expires_at) == (stage, None)
 
     def test_twice_changes_nothing(self, sessions, announced):
         order = due_order(sessions, OrderStage.OFFERED)
-        sweep.expire(sessions, NOW)
+        sweep.expire(sessions, NOW, CLOCKS)
         version = read(sessions, order).version
         announced.clear()
-        assert sweep.expire(sessions, NOW) == 0
+        assert sweep.expire(sessions, NOW, CLOCKS) == 0
         assert (read(sessions, order).version, announced) == (version, [])
 
     def test_an_order_that_moved_meanwhile_is_left_where_it_went(self, sessions, engine):
@@ -151,7 +151,7 @@ class TestExpire:
         expired = []
         with sessions() as session:
             payer = transitions.lock_order(session, order.id)
-            thread = Thread(target=lambda: expired.append(sweep.expire(sessions, NOW)))
+            thread = Thread(target=lambda: expired.append(sweep.expire(sessions, NOW, CLOCKS)))
             thread.start()
             until(lambda: waiting_backends(engine) == 1)
             transitions.move(session, payer, OrderStage.PROCESSING, "payment_started")

@@ -68,7 +68,7 @@ class TestAcceptAgainstExpiry:
             waitlist.accept(session, entry.id, person_of(entry), CLOCKS, NOW)
             # Meanwhile the buyer's clock was moved; the sweep sees the order as it was before.
             session.get(Order, entry.offered_order_id).hold_expires_at += timedelta(hours=1)
-            rival = Rival(engine, lambda: sweep.expire(sessions, NOW + timedelta(minutes=6)))
+            rival = Rival(engine, lambda: sweep.expire(sessions, NOW + timedelta(minutes=6), CLOCKS))
             rival.until_it_waits()
             session.commit()
         rival.join(10)
@@ -79,7 +79,7 @@ class TestAcceptAgainstExpiry:
     def test_an_acceptance_that_comes_second_finds_the_offer_gone(self, sessions, engine, entry):
         with sessions() as session:
             order = sweep.lock_order(session, entry.offered_order_id)
-            sweep.give_up(session, order, OrderReason.OFFER_EXPIRED, NOW)
+            sweep.give_up(session, order, OrderReason.OFFER_EXPIRED, NOW, CLOCKS)
             accept = in_transaction(
                 sessions, lambda session: waitlist.accept(session, entry.id, person_of(entry), CLOCKS, NOW)
             )
@@ -107,7 +107,7 @@ def test_two_acceptances_at_once_answer_the_same_order(sessions, engine, entry):
 
 def test_an_offered_order_that_its_buyer_cancels_is_a_declined_offer(sessions, entry):
     with sessions.begin() as session:
-        orders.cancel(session, entry.offered_order_id, person_of(entry), NOW)
+        orders.cancel(session, entry.offered_order_id, person_of(entry), NOW, CLOCKS)
     found, order = read(sessions, entry)
     assert (found.status, found.response) == (WaitlistStatus.DECLINED, "declined")
     assert (order.stage, order.reason) == (OrderStage.CLOSED, OrderReason.BUYER_CANCELLED)

@@ -231,7 +231,7 @@ class TestUniqueness:
     def test_a_movement_of_money_is_written_once(self, session, refused_by):
         attempt = PaymentTransactionFactory()
         LedgerEntryFactory(transaction=attempt)
-        with refused_by("uq_ledger_entries_transaction_id_kind"):
+        with refused_by("uq_ledger_entries_movement"):
             LedgerEntryFactory(transaction=attempt)
 
     def test_an_event_of_a_provider_is_stored_once(self, refused_by):

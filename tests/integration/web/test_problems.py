@@ -6,6 +6,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import sessionmaker
 from structlog.testing import capture_logs
+from uuid_utils.compat import uuid7
 
 from domain.errors import BusyError, ConflictError, SoldOutError
 from tests.factories import UserFactory
@@ -140,9 +141,10 @@ class TestRefusals:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
 
     def test_sold_out_says_where_to_go(self, failing):
-        answer = failing.fail_with(SoldOutError("Gone.", links={"waitlist": "/w"}, pointer="/items/0"))
+        event_id = uuid7()
+        answer = failing.fail_with(SoldOutError("Gone.", event_id=event_id, pointer="/items/0"))
         assert (answer.status_code, answer.json["code"]) == (409, "sold-out")
-        assert answer.json["links"] == {"waitlist": "/w"}
+        assert answer.json["links"] == {"waitlist": f"/api/v1/events/{event_id}/waitlist"}
         assert answer.json["errors"] == [{"pointer": "/items/0", "detail": "Gone."}]
 
     def test_a_conflict_is_409(self, failing):

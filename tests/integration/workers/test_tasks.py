@@ -76,8 +76,7 @@ def _wired(monkeypatch, sessions, announced, gateway, mailer):
     """Let the tasks work with this test's rows, and with vendors in memory."""
     for module in (payment_tasks, tickets, notifications, waitlist, sweep_tasks):
         monkeypatch.setattr(module, "sessions", lambda: sessions)
-    for module in (payment_tasks, sweep_tasks):
-        monkeypatch.setattr(module, "gateway", lambda: gateway)
+    monkeypatch.setattr(payment_tasks, "gateway", lambda: gateway)
     monkeypatch.setattr(notifications, "mailer", lambda: mailer)
     monkeypatch.setattr(sweep_tasks, "dispatcher", lambda: announced.extend)
 
@@ -161,7 +160,7 @@ class TestPayments:
 
     def test_cancel(self, sessions, opened):
         with sessions.begin() as session:
-            give_up(session, lock_order(session, opened.id), OrderReason.BUYER_CANCELLED, NOW)
+            give_up(session, lock_order(session, opened.id), OrderReason.BUYER_CANCELLED, NOW, CLOCKS)
         deliver_twice(sessions, CancelPayment(opened.id))
         order = read(sessions, Order, opened)
         assert (order.stage, order.reason) == (OrderStage.CLOSED, OrderReason.BUYER_CANCELLED)
@@ -249,11 +248,21 @@ class TestSweep:
         assert {read(sessions, Order, order).stage for order in orders} == {OrderStage.CLOSED}
         assert read(sessions, type(over), over).status == "completed"
 
-    def test_reconcile(self, sessions, opened, gateway, monkeypatch):
+    def test_reconcile(self, sessions, redis, opened, gateway, monkeypatch, announced):
         gateway.confirm_intent(read(sessions, Order, opened).stripe_payment_intent_id, "pm_card_visa", "by-client")
         monkeypatch.setattr(sweep_tasks, "clock", Later())
+        announced.clear()
         deliver_twice(sessions, "sweep.reconcile")
+        assert set(announced) == {SettlePayment(opened.id)}
+        deliver(SettlePayment(opened.id))
         assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+
+    def test_reconcile_waits_until_its_last_rings_were_heard(self, sessions, redis, opened, monkeypatch, announced):
+        announced.clear()
+        monkeypatch.setattr(sweep_tasks, "clock", Later())
+        redis.lpush("payments", "{}")
+        deliver("sweep.reconcile")
+        assert announced == []
 
     def test_refund(self, sessions, paid, announced):
         with sessions.begin() as session:
