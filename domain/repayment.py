@@ -152,13 +152,14 @@ def _charge_of(session: Session, refund: PaymentTransaction) -> PaymentTransacti
 def _record_trouble(
     session: Session, order: Order, refund: PaymentTransaction, error: VendorError, step: _Step
 ) -> None:
-    if isinstance(error, PermanentVendorError) and not step.was_called:
+    is_first = not step.was_called and refund.provider_transaction_id is None
+    if isinstance(error, PermanentVendorError) and is_first:
         _fail(session, order, refund, error.code, error.message)
         return
     attempts.note(refund, error)
     if isinstance(error, UnknownOutcomeError):
         refund.status = AttemptStatus.UNKNOWN
-    elif not step.was_called:
+    elif is_first:
         # The only call surely did nothing, so the key is as good as new.
         refund.called_at = None
 

@@ -71,8 +71,8 @@ def reconcile(session: Session, now: datetime, limit: int = RECONCILE_LIMIT) -> 
     """
     # What is to be confirmed is rung by `payments.stalled`, which a look from here would only put off.
     is_driven = and_(PaymentTransaction.confirm_due, Order.stage.in_(PAYABLE))
-    waiting = (
-        select(PaymentTransaction.id)
+    waiting = session.execute(
+        select(PaymentTransaction.id, PaymentTransaction.order_id)
         .join(Order, Order.id == PaymentTransaction.order_id)
         .where(PaymentTransaction.kind == AttemptKind.CHARGE, PaymentTransaction.status.in_(OPEN_STATUSES))
         .where(PaymentTransaction.provider_transaction_id.is_not(None), ~is_driven)
@@ -80,17 +80,16 @@ def reconcile(session: Session, now: datetime, limit: int = RECONCILE_LIMIT) -> 
         .order_by(PaymentTransaction.updated_at)
         .limit(limit)
         .with_for_update(of=PaymentTransaction, skip_locked=True)
-    )
-    rung = session.scalars(
-        update(PaymentTransaction)
-        .where(PaymentTransaction.id.in_(waiting))
-        .values(updated_at=func.now())
-        .returning(PaymentTransaction.order_id)
-        .execution_options(synchronize_session=False)
     ).all()
-    for order_id in rung:
+    session.execute(
+        update(PaymentTransaction)
+        .where(PaymentTransaction.id.in_([attempt_id for attempt_id, _ in waiting]))
+        .values(updated_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
+    for _, order_id in waiting:
         announce(session, SettlePayment(order_id))
-    return len(rung)
+    return len(waiting)
 
 
 def is_wanted(order: Order, attempt: PaymentTransaction) -> bool:

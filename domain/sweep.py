@@ -3,6 +3,8 @@
 Nothing here is needed while every message arrives; with it, none is needed.
 """
 
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -41,6 +43,16 @@ def find_stalled(session: Session, before: datetime) -> list[Message]:
     for noun in (payments, refunds, tickets, notifications, waitlist):
         messages.extend(noun.stalled(session, before))
     return messages
+
+
+def choose(stalled: Sequence[Message], idle: Collection[str], *, in_busy_queues: int) -> list[Message]:
+    """Return what to ring for: all in idle queues; elsewhere the ring is probably among the waiting, so only a few."""
+    chosen, by_queue = [], Counter[str]()
+    for message in stalled:
+        by_queue[message.queue] += 1
+        if message.queue in idle or by_queue[message.queue] <= in_busy_queues:
+            chosen.append(message)
+    return chosen
 
 
 def expire(sessions: sessionmaker[Session], now: datetime, clocks: Clocks) -> int:

@@ -95,12 +95,12 @@ def _purchase(body: OrderRequest) -> Purchase:
 )
 def poll_order(path: OrderPath) -> Response:
     """Show where an order stands: its place in line, its clock, how to pay, its tickets, all that happened."""
-    pulse = _placed(path.order_id, _pulse(path.order_id))
+    pulse = _pulse(path.order_id)
     seconds = asked_to_wait()
     waited = False
     if seconds and still_moves(pulse) and (is_unchanged(pulse) or not request.if_none_match):
-        pulse, waited = services().waiting_room.wait_for_change(services().sessions, path.order_id, pulse, seconds)
-        pulse = _placed(path.order_id, pulse) if waited else pulse
+        _, waited = services().waiting_room.wait_for_change(services().sessions, path.order_id, pulse, seconds)
+        pulse = _pulse(path.order_id) if waited else pulse
     unchanged = is_unchanged(pulse)
     response = add_polling_headers(Response(status=304), pulse) if unchanged else _show(path.order_id, status=200)
     if waited:
@@ -109,22 +109,16 @@ def poll_order(path: OrderPath) -> Response:
 
 
 def _pulse(order_id: UUID) -> Pulse:
-    """Return the pulse of an order that the caller may see; strangers are told that there is none."""
+    """Return the pulse, with its place, of an order that the caller may see; strangers are told that there is none."""
     with services().sessions() as session:
         pulse = line.take_pulse(session, order_id)
         if pulse is None:
             raise NotFoundError("order")
         if pulse.buyer_id != current_user_id():
             orders.find(session, order_id, current_actor())
+        if pulse.stage in WAITING:
+            pulse = replace(pulse, place=services().lines.find_place(session, order_id))
     return pulse
-
-
-def _placed(order_id: UUID, pulse: Pulse) -> Pulse:
-    """Return the pulse with the place in line that the order has now."""
-    if pulse.stage not in WAITING:
-        return pulse
-    with services().sessions() as session:
-        return replace(pulse, place=services().lines.find_place(session, order_id))
 
 
 def _show(order_id: UUID, *, status: int) -> Response:

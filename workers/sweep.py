@@ -1,13 +1,12 @@
 """Beat's jobs: each looks at rows, none depends on any message having arrived."""
 
-from collections import Counter
 from datetime import timedelta
 
 import structlog
 
 from adapters.queue import find_idle
 from domain import refunds, settlement, sweep
-from domain.messages import PAYMENTS, Announcements
+from domain.messages import PAYMENTS
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
 log = structlog.get_logger()
@@ -23,15 +22,9 @@ def ring() -> None:
     with sessions()() as session:
         stalled = sweep.find_stalled(session, before)
     idle = find_idle(app, {message.queue for message in stalled})
-    rings: Announcements = {}
-    by_queue = Counter[str]()
-    for message in stalled:
-        by_queue[message.queue] += 1
-        if message.queue in idle or by_queue[message.queue] <= RINGS_IN_BUSY_QUEUE:
-            rings[message] = None
-    if rings:
+    if rings := sweep.choose(stalled, idle, in_busy_queues=RINGS_IN_BUSY_QUEUE):
         log.warning("sweep.rang", rings=len(rings), stalled=len(stalled))
-        dispatcher()(rings)
+        dispatcher()(dict.fromkeys(rings))
 
 
 @app.task(name="sweep.expire")

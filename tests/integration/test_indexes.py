@@ -118,9 +118,11 @@ QUESTIONS = {
     ),
     "has the order moved": (lambda session: line.take_pulse(session, ORDER), {"pk_orders"}),
     "where in the line": (
-        lambda session: line.find_place(session, key("order", 100)),
+        lambda session: line.find_spots(session, key("order", 15_000)),
         {"ix_order_items_line", "uq_order_items_order_id_tier_id"},
     ),
+    "the whole of a line": (lambda session: line.read_line(session, TIER), {"ix_order_items_line"}),
+    "who came since": (lambda session: line.count_between(session, TIER, 19_000, 19_500), {"ix_order_items_line"}),
     "an order": (
         lambda session: orders.find(session, ORDER, BUYER),
         {"pk_orders", "uq_order_items_order_id_tier_id", "pk_order_timeline"},

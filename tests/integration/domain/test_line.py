@@ -1,12 +1,10 @@
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
 from uuid_utils.compat import uuid7
 
 from domain import line
 from domain.line import Place, Pulse
-from domain.models import OrderItem
 from domain.rules.states import InventoryState, OrderStage
 from tests.factories import EventFactory, OrderFactory, TicketTierFactory, WaitlistFactory, bound_to
 
@@ -18,6 +16,10 @@ def _rows(session):
 
 
 def place_of(session, order_id):
+    return line.place_of(line.find_spots(session, order_id))
+
+
+def find_place(session, order_id):
     return line.place_of(line.find_spots(session, order_id))
 
 
@@ -125,6 +127,37 @@ class TestWholeLine:
         assert line.count_between(session, tier.id, 40, 90) == 0
 
 
+class TestLongLines:
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch):
+        monkeypatch.setattr(line, "COUNTED", 3)
+
+    def test_are_counted_only_so_far(self, session):
+        tier = TicketTierFactory()
+        orders = [OrderFactory(tier=tier) for _ in range(5)]
+        assert [ahead(session, order) for order in orders] == [0, 1, 2, 3, 3]
+
+    def test_are_read_as_a_whole_in_their_order(self, session):
+        tier = TicketTierFactory()
+        numbers = [5, 2**40, 1, 2**62]
+        for number in numbers:
+            OrderFactory(tier=tier, sequence=number)
+        OrderFactory(tier=tier, stage=OrderStage.HELD)
+        OrderFactory()
+        assert list(line.read_line(session, tier.id)) == sorted(numbers)
+
+    def test_may_be_empty(self, session):
+        assert list(line.read_line(session, TicketTierFactory().id)) == []
+
+    def test_tell_who_waits_between_two_numbers(self, session):
+        tier = TicketTierFactory()
+        for number in (10, 20, 30, 40):
+            OrderFactory(tier=tier, sequence=number)
+        OrderFactory(tier=tier, sequence=25, stage=OrderStage.HELD)
+        assert line.count_between(session, tier.id, 10, 40) == 2
+        assert line.count_between(session, tier.id, 0, 41) == 4
+
+
 class TestPulse:
     def test_an_unknown_order_has_none(self, session):
         assert line.take_pulse(session, uuid7()) is None
@@ -148,13 +181,6 @@ class TestPulse:
         order.stage = OrderStage.AWAITING_PAYMENT
         session.flush()
         assert line.take_pulse(session, order.id).tag != before.tag
-
-    def test_the_tag_changes_when_somebody_ahead_is_served(self, session):
-        tier = TicketTierFactory()
-        first, second = OrderFactory(tier=tier), OrderFactory(tier=tier)
-        tags = [tag_of(session, second)]
-        session.execute(update(OrderItem).where(OrderItem.order_id == first.id).values(inventory_state="reserved"))
-        assert tag_of(session, second) not in tags
 
     @pytest.mark.parametrize(
         ("one", "another", "same"),

@@ -55,11 +55,20 @@ class TestRefusals:
             accept(session, purchase_of((TicketTierFactory(event=EventFactory(**event)), 1)))
         assert refusal.value.code == code
 
-    def test_sold_out_says_where_the_waitlist_is(self, session, rows):
+    def test_sold_out_says_whose_waitlist_there_is(self, session, rows):
         tier = TicketTierFactory(quantity=0)
         with pytest.raises(SoldOutError) as refusal:
             accept(session, purchase_of((tier, 1)))
         assert refusal.value.event_id == tier.event_id
+
+    def test_an_order_costs_no_more_than_one_payment_can_be(self, session, rows):
+        event = EventFactory(fee_rate_bps=0, fee_fixed=0, tax_rate_bps=0)
+        dear = TicketTierFactory(event=event, price=49_999_999, max_per_order=2)
+        small, rest = (TicketTierFactory(event=event, price=price) for price in (1, 2))
+        assert accept(session, purchase_of((dear, 2), (small, 1))).order_id
+        with pytest.raises(ConflictError) as refusal:
+            accept(session, purchase_of((dear, 2), (rest, 1)))
+        assert refusal.value.code == "limit-exceeded"
 
     def test_what_waiting_people_would_take_is_sold_out_for_others(self, session, rows):
         tier = TicketTierFactory(quantity=2)

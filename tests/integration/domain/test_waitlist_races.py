@@ -67,8 +67,10 @@ class TestAcceptAgainstExpiry:
         with sessions() as session:
             waitlist.accept(session, entry.id, person_of(entry), CLOCKS, NOW)
             # Meanwhile the buyer's clock was moved; the sweep sees the order as it was before.
-            session.get(Order, entry.offered_order_id).hold_expires_at += timedelta(hours=1)
-            rival = Rival(engine, lambda: sweep.expire(sessions, NOW + timedelta(minutes=6), CLOCKS))
+            order = session.get(Order, entry.offered_order_id)
+            after_the_end = order.hold_expires_at + timedelta(minutes=1)
+            order.hold_expires_at += timedelta(hours=1)
+            rival = Rival(engine, lambda: sweep.expire(sessions, after_the_end, CLOCKS))
             rival.until_it_waits()
             session.commit()
         rival.join(10)

@@ -24,7 +24,10 @@ def make(sessions):
         with sessions.begin() as session, bound_to(session):
             event = EventFactory(title=title, timezone="Europe/Copenhagen", currency="EUR")
             tier = TicketTierFactory(event=event, name=name, price=4_500, quantity=2)
-            return WaitlistFactory(**{"status": status, "tier": tier, "quantity": 2, **values})
+            entry = WaitlistFactory(**{"status": status, "tier": tier, "quantity": 2, **values})
+            if entry.offered_order_id:
+                session.get(Order, entry.offered_order_id).hold_expires_at = entry.offer_expires_at
+            return entry
 
     return make
 

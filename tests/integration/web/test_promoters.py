@@ -1,6 +1,7 @@
+from uuid import UUID
+
 import pytest
 from sqlalchemy import select
-from uuid_utils.compat import uuid7
 
 from domain.models import AuditLog, AuditPersonalValue, User
 from domain.rules.states import UserRole, VerificationStatus
@@ -119,7 +120,7 @@ class TestVerification:
                 somebody.role = UserRole.USER
         assert admin.post(f"/api/v1/promoters/{promoter.id}/verify").status_code == 403
 
-    @pytest.mark.parametrize("promoter_id", [uuid7(), "me-too", "%00"])
+    @pytest.mark.parametrize("promoter_id", [UUID(int=1), "me-too", "%00"])
     def test_an_unknown_promoter_is_404(self, admin, promoter_id):
         assert admin.post(f"/api/v1/promoters/{promoter_id}/verify").status_code == 404
 

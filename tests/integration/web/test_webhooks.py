@@ -95,6 +95,12 @@ class TestStripe:
         assert "client_secret" not in stored
         assert stored["metadata"] == {"note": "ab"}
 
+    @pytest.mark.parametrize("levels", [64, 300, 800])
+    def test_keeps_of_an_absurdly_nested_event_what_is_not_too_deep(self, post_stripe, sessions, levels):
+        nested = json.loads("[" * levels + "]" * levels)
+        assert post_stripe(PAID | {"padding": nested}).json == {"received": 1, "stored": 1}
+        assert inbox(sessions)[0].payload["data"]["object"]["id"] == "pi_1"
+
     def test_refuses_another_secret(self, post_stripe, sessions, announced):
         assert_forged(post_stripe(PAID, secret="whsec_other"), sessions, announced)
 
@@ -168,6 +174,37 @@ class TestSendGrid:
         post_sendgrid([nameless])
         assert len(inbox(sessions)) == 1
 
+    @pytest.mark.parametrize(
+        ("reason", "kept"),
+        [
+            ('"\\ud83d"', "?"),
+            ('"a\\u0000b"', "ab"),
+            ('"\\ud83d\\ude00"', "\U0001f600"),
+            ("1e999", None),
+            ("[-1e999]", [None]),
+        ],
+    )
+    def test_keeps_a_batch_of_which_one_event_holds_what_the_database_cannot(
+        self, post_sendgrid, sessions, reason, kept
+    ):
+        odd = json.dumps(DELIVERED | {"sg_event_id": "e2", "event": "bounce"}).replace("}", f', "reason": {reason}}}')
+        answer = post_sendgrid(None, body=f"[{json.dumps(DELIVERED)}, {odd}]".encode())
+        assert (answer.status_code, answer.json) == (200, {"received": 2, "stored": 2})
+        assert [event.payload.get("reason", "") for event in inbox(sessions)] == ["", kept]
+
+    def test_ids_and_kinds_are_cleaned_too(self, post_sendgrid, sessions):
+        post_sendgrid(None, body=b'[{"event": "boun\\u0000ce", "sg_event_id": "e\\ud83d1"}]')
+        (event,) = inbox(sessions)
+        assert (event.provider_event_id, event.type) == ("e?1", "bounce")
+
+    @pytest.mark.parametrize("name", ["sg_event_id", "other"])
+    @pytest.mark.parametrize("levels", [62, 300, 800])
+    def test_keeps_of_an_absurdly_nested_event_what_is_not_too_deep(self, post_sendgrid, sessions, levels, name):
+        nested = "[" * levels + "]" * levels
+        answer = post_sendgrid(None, body=f'[{{"event": "open", "{name}": "e1", "padding": {nested}}}]'.encode())
+        assert answer.json == {"received": 1, "stored": 1}
+        assert inbox(sessions)[0].type == "open"
+
     def test_refuses_another_key(self, post_sendgrid, tmp_path, sessions, announced):
         other = SigningKey(tmp_path / "other.pem")
         assert_forged(post_sendgrid([DELIVERED], signer=other), sessions, announced)
@@ -184,6 +221,6 @@ class TestSendGrid:
         answer = client.post(SENDGRID, data=json.dumps([DELIVERED]), headers=headers)
         assert_forged(answer, sessions, announced)
 
-    @pytest.mark.parametrize("body", [b"not JSON", b"{}", b"[1]"])
+    @pytest.mark.parametrize("body", [b"not JSON", b"{}", b"[1]", b'[{"a": NaN}]', b"[" * 100_000 + b"]" * 100_000])
     def test_refuses_what_is_signed_but_no_batch(self, post_sendgrid, sessions, announced, body):
         assert_forged(post_sendgrid(None, body=body), sessions, announced)
