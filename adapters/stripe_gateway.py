@@ -137,7 +137,7 @@ class StripeGateway:
         try:
             stripe.WebhookSignature.verify_header(payload, signature, self._webhook_secret, SIGNATURE_TOLERANCE_SECONDS)
             body = json.loads(payload)
-        except (stripe.SignatureVerificationError, ValueError):
+        except (stripe.SignatureVerificationError, ValueError, RecursionError):
             raise ForgedEventError("The webhook's signature is wrong or stale.") from None
         if not isinstance(body, dict) or body.get("object") != "event":
             raise ForgedEventError("The webhook's body is no event.")

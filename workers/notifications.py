@@ -3,18 +3,17 @@
 from functools import cache
 from uuid import UUID
 
+import wiring
 from domain import deliveries, notifications
 from domain.correspondence import Links
 from domain.messages import ReceiveMailEvent, SendMail
-from domain.one_time_tokens import TokenKeyring
 from workers.app import app, clock, mailer, sessions, settings
 
 
 @cache
 def links() -> Links:
     """Return what the links in mails are made of."""
-    keys = {kid: secret.get_secret_value() for kid, secret in settings().jwt_keys.items()}
-    return Links(settings().public_url.rstrip("/"), TokenKeyring.derived_from(keys))
+    return Links(settings().public_url.rstrip("/"), wiring.open_token_keyring(settings()))
 
 
 @app.task(name=SendMail.task)

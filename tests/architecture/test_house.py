@@ -95,7 +95,7 @@ class TestPackages:
         assert [relative(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
 
     def test_no_module_lies_beside_the_packages_unnoticed(self):
-        assert {path.name for path in ROOT.glob("*.py")} == {"settings.py", "celeryconfig.py"}
+        assert {path.name for path in ROOT.glob("*.py")} == {"settings.py", "celeryconfig.py", "wiring.py"}
 
     def test_no_module_has_a_name_that_says_nothing(self):
         vague = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)$")

@@ -56,6 +56,7 @@ class TestImage:
             "migrations",
             "settings.py",
             "celeryconfig.py",
+            "wiring.py",
             "pyproject.toml",
             "requirements.lock",
             "tools/__init__.py",

@@ -1,0 +1,78 @@
+"""Where settings meet adapters: how each process opens what it works with. Nothing else knows both.
+
+The vendors' libraries are imported when first used: they are heavy, and a process needs one of them at most.
+"""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from adapters.database import PoolLimits, open_engine, open_sessions
+from adapters.queue import Dispatcher
+from domain.one_time_tokens import TokenKeyring
+from domain.ports import PaymentGateway, QRRenderer, Signer
+from domain.rules.clocks import Clocks
+from settings import Settings
+
+if TYPE_CHECKING:
+    from adapters.sendgrid_mailer import SendGridMailer
+
+
+def open_database(settings: Settings, dispatcher: Dispatcher, *, process: str) -> sessionmaker[Session]:
+    """Return a process's sessions; what they announce is dispatched after their commit."""
+    limits = PoolLimits(
+        settings.database_pool_size, settings.database_max_overflow, settings.database_pool_timeout_seconds
+    )
+    return open_sessions(open_engine(str(settings.database_url), limits, application_name=process), dispatcher)
+
+
+def open_gateway(settings: Settings) -> PaymentGateway:
+    """Return the way to Stripe."""
+    from adapters.stripe_gateway import StripeGateway  # noqa: PLC0415 half a second
+
+    return StripeGateway(
+        secret_key=settings.stripe_secret_key.get_secret_value(),
+        webhook_secret=settings.stripe_webhook_secret.get_secret_value(),
+        api_url=settings.stripe_api_url,
+        timeout_seconds=settings.stripe_timeout_seconds,
+    )
+
+
+def open_mailer(settings: Settings) -> "SendGridMailer":
+    """Return the way to SendGrid."""
+    from adapters.sendgrid_mailer import SendGridMailer  # noqa: PLC0415 a fifth of a second
+
+    return SendGridMailer(
+        settings.sendgrid_api_key.get_secret_value(),
+        public_key=settings.sendgrid_webhook_public_key,
+        sender=settings.mail_from,
+        sender_name=settings.mail_from_name,
+        reply_to=settings.mail_reply_to,
+        host=settings.sendgrid_api_url,
+        timeout=settings.sendgrid_timeout_seconds,
+    )
+
+
+def open_signer(settings: Settings) -> Signer:
+    """Return the ticket keyring."""
+    from adapters.ticket_signer import TicketSigner  # noqa: PLC0415
+
+    return TicketSigner({kid: seed.get_secret_value() for kid, seed in settings.ticket_keys.items()})
+
+
+def open_qr_renderer() -> QRRenderer:
+    """Return the painter of ticket codes."""
+    from adapters.qr_renderer import QRRenderer as Painter  # noqa: PLC0415
+
+    return Painter()
+
+
+def open_token_keyring(settings: Settings) -> TokenKeyring:
+    """Return the keyring of one-time tokens, derived from the keys of the log-in tokens."""
+    return TokenKeyring.derived_from({kid: secret.get_secret_value() for kid, secret in settings.jwt_keys.items()})
+
+
+def read_clocks(settings: Settings) -> Clocks:
+    """Return the clocks that run while stock is kept."""
+    return Clocks(**settings.model_dump(include={field.name for field in fields(Clocks)}))
