@@ -69,7 +69,7 @@ _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "
 # query here has its index (docs/adr/0012).
 _OPTIONS = (
     "-c enable_seqscan=off -c timezone=UTC -c statement_timeout=15000 -c lock_timeout=5000 "
-    "-c idle_in_transaction_session_timeout=5000"
+    "-c idle_in_transaction_session_timeout=10000"
 )
 
 

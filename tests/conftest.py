@@ -4,6 +4,9 @@ import ipaddress
 import socket
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+SHARE_A_STACK = ("tests/e2e/", "tests/faults/")
 
 pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.web", "tests.fixtures.stack"]
 
@@ -30,3 +33,15 @@ def _is_loopback(host):
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class ByFile(LoadScopeScheduling):
+    """Keeps the tests of a file on one worker, and all that need the whole system on the one that runs it."""
+
+    def _split_scope(self, nodeid):
+        return "stack" if nodeid.startswith(SHARE_A_STACK) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)

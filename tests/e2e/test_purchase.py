@@ -7,7 +7,7 @@ from PIL import Image
 
 from adapters.ticket_signer import TicketSigner
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")

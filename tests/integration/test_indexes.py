@@ -35,7 +35,7 @@ from tools.stack.environment import ROOT
 from tools.stack.postgres import OWNER, RUNTIME, SUPERUSER
 
 # One process fills the database for all of them.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crowded")]
+pytestmark = pytest.mark.slow
 
 GROWING = {
     "users",

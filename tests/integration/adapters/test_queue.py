@@ -180,7 +180,7 @@ from domain.messages import OpenPayment
 
 dispatcher = Dispatcher(open_queue_app({"broker_url": sys.argv[1]}))
 dispatcher({OpenPayment(uuid4()): "parent"})
-dispatcher.close()
+dispatcher.close(10)
 dispatcher._closing = False
 with dispatcher._changed:
     # A child of a process that is in the middle of something: its lock is held, and a message waits.
@@ -188,7 +188,7 @@ with dispatcher._changed:
     child = os.fork()
 if child == 0:
     dispatcher({OpenPayment(uuid4()): "child"})
-    dispatcher.close(5)
+    dispatcher.close(10)
     os._exit(0)
 sys.exit(os.waitpid(child, 0)[1])
 """

@@ -248,7 +248,8 @@ def test_tidying_deletes_what_nobody_can_use_any_more_and_nothing_else(session):
     def count():
         return [session.scalar(select(func.count()).select_from(type(row))) for row in fresh]
 
-    ends = [NOW + timedelta(days=1), fresh[1].expires_at, fresh[2].expires_at]
+    session.refresh(fresh[0])
+    ends = [fresh[0].created_at + timedelta(days=1), fresh[1].expires_at, fresh[2].expires_at]
     assert sorted(ends) == [ends[0], ends[2], ends[1]]
     for end, before, after in (
         (ends[0], [1, 1, 1], [0, 1, 1]),
