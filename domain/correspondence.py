@@ -51,6 +51,8 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
         order = session.get_one(Order, mail.order_id, options=[joinedload(Order.event)])
         if order.stage not in TIMELY.get(mail.template, S):
             return Unsent.MOOT
+        if mail.template == "order_held" and order.stage is S.HELD:
+            return Unsent.NOT_YET  # until when, is known once the payment is open
         facts = _about_order(order, mail.template, links)
         if mail.template == "waitlist_offer":
             facts |= _about_offer(session, order, links)
@@ -83,7 +85,7 @@ def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:
             "total": order.total,
             "refunded": order.total if promised else order.refunded,
         },
-        "expires_at": order.hold_expires_at,
+        "expires_at": order.promised_until,
         "reason": order.reason,
     }
 

@@ -45,7 +45,7 @@ def order_body(
         source=order.source,
         sequence=order.sequence,
         queue=_queue(place),
-        hold=HoldBody(expires_at=order.hold_expires_at) if order.hold_expires_at else None,
+        hold=HoldBody(expires_at=order.promised_until) if order.promised_until else None,
         payment=_payment(order, attempt, is_buyer=viewer_id == order.user_id),
         amounts=AmountsBody.model_validate(order),
         items=[_item(item) for item in order.items],

@@ -122,10 +122,11 @@ def _offer(entry: Waitlist) -> OfferBody | None:
         return None
     if entry.status not in {WaitlistStatus.OFFERED, WaitlistStatus.ACCEPTED}:
         return None
+    is_open = entry.status is WaitlistStatus.OFFERED
     here = f"{API}/waitlist/{entry.id}"
     return OfferBody(
         order_id=entry.offered_order_id,
         expires_at=entry.offer_expires_at,
-        accept=f"{here}/accept",
-        decline=f"{here}/decline",
+        accept=f"{here}/accept" if is_open else None,
+        decline=f"{here}/decline" if is_open else None,
     )

@@ -137,6 +137,14 @@ class Order(Identified, Timestamped, Base):
     )
 
     @property
+    def promised_until(self) -> datetime | None:
+        """When the running clock ends, as far as people may rely on it.
+
+        While the payment is being opened only the latest possible end is known, and the time to pay will be shorter.
+        """
+        return self.hold_expires_at if self.stage not in {OrderStage.HELD, OrderStage.EXPIRING} else None
+
+    @property
     def is_pending(self) -> bool:
         return self.status is OrderStatus.PENDING
 

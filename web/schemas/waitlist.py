@@ -32,8 +32,8 @@ class OfferBody(ResponseBody):
 
     order_id: UUID
     expires_at: datetime
-    accept: str
-    decline: str
+    accept: Annotated[str | None, Field(description="Null once it was accepted.")]
+    decline: str | None
 
 
 class EntryBody(ResponseBody):

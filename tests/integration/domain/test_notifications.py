@@ -383,6 +383,12 @@ class TestLetters:
         assert mailer.sent == []
         assert "mail_sent" not in timeline(sessions, order)
 
+    def test_ready_to_pay_waits_until_its_deadline_is_known(self, sessions, mailer, order, now):
+        mail = queue(sessions, order, "order_held")
+        move(sessions, order, OrderStage.HELD)
+        assert send(sessions, mailer, mail, now).status is MailStatus.PENDING
+        assert mailer.sent == []
+
     @pytest.mark.parametrize(
         ("template", "stage", "values", "words"),
         [

@@ -120,6 +120,12 @@ class TestPoll:
         assert paying["hold"]["expires_at"].endswith("Z")
         assert paying["links"]["confirm"]
 
+    @pytest.mark.parametrize("stage", [OrderStage.HELD, OrderStage.EXPIRING])
+    def test_no_deadline_is_shown_before_it_holds(self, mine, make, stage):
+        order = make(stage)
+        assert order.hold_expires_at or stage is OrderStage.EXPIRING
+        assert poll(mine, order).json["hold"] is None
+
     def test_unknown_and_foreign_orders_look_alike(self, make, log_in, sessions, client):
         order = make()
         with sessions.begin() as session, bound_to(session):
