@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from domain.line import Pulse, take_pulse
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
+"""Each look costs a few milliseconds of CPU per waiting request; a payment takes longer than this anyway."""
 
 
 class WaitingRoom:
