@@ -1,7 +1,7 @@
 """Events: created, edited, published, cancelled and removed by their promoters.
 
 Their tiers are in `tiers.py`, finding and reading them in `listings.py`. Orders of a cancelled event are refunded by
-the sweep, in `refunds.py`. Whatever is done to an event raises, too, what `ownership.lock_event` raises.
+the sweep, in `payments/refunds.py`. Whatever is done to an event raises, too, what `ownership.lock_event` raises.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Orders as their buyer meets them: accept, find, list, cancel.
 
-The way of an order after this: allocation.py (stock), payments.py (money), settlement.py, tickets.py.
+The way of an order after this: allocation.py (stock), payments/ (money), tickets.py.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """The webhook inbox: a verified event is stored once and acknowledged; handling it is another transaction's work.
 
-What the events mean is in `payment_events.py` and `deliveries.py`.
+What the events mean is in `payments/events.py` and `deliveries.py`.
 """
 
 import math

@@ -7,10 +7,11 @@ from uuid import UUID
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from domain import approvals, line, orders, payments, refunds
+from domain import approvals, line, orders
 from domain.errors import NotFoundError
 from domain.line import Pulse
 from domain.orders import Purchase, Wish
+from domain.payments import confirmations, refunds
 from domain.rules.lifecycle import WAITING
 from domain.rules.states import UserRole
 from web.addresses import API
@@ -177,13 +178,13 @@ def list_orders(query: PageArguments) -> Response:
 @limited("orders")
 def confirm_order(path: OrderPath, body: ConfirmRequest) -> Response:
     """Pay with a payment method made by Stripe's client; a decline is no end, try again while the hold lasts."""
-
-    def act(session: Session) -> None:
-        order = orders.lock_for_buyer(session, path.order_id, current_user_id())
-        now, clocks = services().clock.now(), services().clocks
-        payments.request_confirmation(session, order, body.payment_method, now, clocks)
-
-    return _once(path.order_id, act)
+    buyer_id, now, clocks = current_user_id(), services().clock.now(), services().clocks
+    return _once(
+        path.order_id,
+        lambda session: confirmations.request_confirmation(
+            session, path.order_id, buyer_id, body.payment_method, now, clocks
+        ),
+    )
 
 
 @blueprint.post("/orders/<uuid:order_id>/cancel", summary="Cancel an unpaid order", responses={202: OrderBody})
@@ -225,10 +226,9 @@ def refund_order(path: OrderPath, body: RefundRequest) -> Response:
     """Give a payment back, all that is left of it by default: then the tickets end, and their stock returns."""
 
     def act(session: Session) -> None:
-        order = orders.lock_for_promoter(session, path.order_id, current_actor())
         refunds.request_refund(
             session,
-            order,
+            path.order_id,
             reason=body.reason,
             requested_by=current_actor(),
             now=services().clock.now(),

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from domain import openings, payment_events, payments, repayment, settlement
 from domain.messages import (
     CancelPayment,
     ConfirmPayment,
@@ -11,6 +10,7 @@ from domain.messages import (
     RefundPayment,
     SettlePayment,
 )
+from domain.payments import cancellations, confirmations, events, openings, reconciliation, repayment
 from workers.app import app, clock, clocks, gateway, sessions
 
 
@@ -23,19 +23,19 @@ def open_payment(order_id: str) -> None:
 @app.task(name=ConfirmPayment.task)
 def confirm_payment(order_id: str) -> None:
     """Confirm a payment as its buyer asked."""
-    payments.confirm_payment(sessions(), gateway(), UUID(order_id), clock.now())
+    confirmations.confirm_payment(sessions(), gateway(), UUID(order_id), clock.now())
 
 
 @app.task(name=SettlePayment.task)
 def settle_payment(order_id: str) -> None:
     """Bring an order to where its intent is."""
-    settlement.settle_payment(sessions(), gateway(), UUID(order_id), clock.now())
+    reconciliation.settle_payment(sessions(), gateway(), UUID(order_id), clock.now())
 
 
 @app.task(name=CancelPayment.task)
 def cancel_payment(order_id: str) -> None:
     """Cancel the intent of an order that ends."""
-    payments.cancel_payment(sessions(), gateway(), UUID(order_id), clock.now())
+    cancellations.cancel_payment(sessions(), gateway(), UUID(order_id), clock.now())
 
 
 @app.task(name=RefundPayment.task)
@@ -47,4 +47,4 @@ def refund_payment(transaction_id: str) -> None:
 @app.task(name=ReceivePaymentEvent.task)
 def receive_event(event_id: str) -> None:
     """Handle an event of the inbox."""
-    payment_events.receive_event(sessions(), gateway(), UUID(event_id), clock.now())
+    events.receive_event(sessions(), gateway(), UUID(event_id), clock.now())

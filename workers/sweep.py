@@ -5,8 +5,9 @@ from datetime import timedelta
 import structlog
 
 from adapters.queue import find_idle
-from domain import refunds, settlement, sweep
+from domain import sweep
 from domain.messages import PAYMENTS
+from domain.payments import reconciliation, refunds
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
 log = structlog.get_logger()
@@ -41,7 +42,7 @@ def reconcile() -> None:
     """Ring for the payments whose outcome is still to come, unless the workers have not come to the last rings."""
     if find_idle(app, {PAYMENTS}):
         with sessions().begin() as session:
-            settlement.reconcile(session, clock.now())
+            reconciliation.reconcile(session, clock.now())
 
 
 @app.task(name="sweep.refund")

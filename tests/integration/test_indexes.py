@@ -17,8 +17,6 @@ from domain import (
     logins,
     notifications,
     orders,
-    payments,
-    refunds,
     storefront,
     sweep,
     tickets,
@@ -29,6 +27,7 @@ from domain import (
 from domain.audit import Actor
 from domain.listings import EventFilter
 from domain.models import Order, Ticket, Waitlist
+from domain.payments import reconciliation, refunds
 from domain.rules.states import UserRole
 from tests.integration.crowd import EVENTS, HOT, ROWS, fill, key
 from tools.stack.environment import ROOT
@@ -180,7 +179,7 @@ QUESTIONS = {
         ).all(),
         {"ix_orders_clock"},
     ),
-    "whose payment stands still": (lambda session: payments.stalled(session, BEFORE), {"ix_orders_unsettled"}),
+    "whose payment stands still": (lambda session: reconciliation.stalled(session, BEFORE), {"ix_orders_unsettled"}),
     "which refunds are open": (lambda session: refunds.stalled(session, BEFORE), {"ix_payment_transactions_open"}),
     "whose picture is missing": (lambda session: tickets.stalled(session, BEFORE), {"ix_tickets_unrendered"}),
     "which mails are due": (

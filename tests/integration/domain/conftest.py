@@ -9,11 +9,21 @@ from sqlalchemy.orm import selectinload, sessionmaker
 from uuid_utils.compat import uuid7
 
 from adapters.database import dispatch_after_commit
-from domain import attempts, openings, payment_events, payments, refunds, repayment, settlement, sweep
+from domain import sweep
 from domain.audit import Actor
 from domain.messages import SettlePayment
 from domain.models import EmailNotification, LedgerEntry, Order, PaymentTransaction, Ticket, TimelineEntry, WebhookEvent
-from domain.rules.states import AttemptKind, OrderStage
+from domain.payments import (
+    attempts,
+    cancellations,
+    confirmations,
+    events,
+    openings,
+    reconciliation,
+    refunds,
+    repayment,
+)
+from domain.rules.states import AttemptKind, OrderStage, UserRole
 from domain.transitions import give_up, lock_order
 from tests.factories import OrderFactory, bound_to
 from tests.fakes.payment_gateway import FakePaymentGateway
@@ -39,11 +49,11 @@ class Till:
 
     def request(self, order_id, card="visa"):
         with self.sessions.begin() as session:
-            order = session.get_one(Order, order_id)
-            payments.request_confirmation(session, order, f"pm_card_{card}", self.now, CLOCKS)
+            buyer_id = session.get_one(Order, order_id).user_id
+            confirmations.request_confirmation(session, order_id, buyer_id, f"pm_card_{card}", self.now, CLOCKS)
 
     def confirm(self, order_id):
-        payments.confirm_payment(self.sessions, self.gateway, order_id, self.now)
+        confirmations.confirm_payment(self.sessions, self.gateway, order_id, self.now)
 
     def pay(self, order_id, card="visa"):
         self.request(order_id, card)
@@ -54,13 +64,13 @@ class Till:
         self.gateway.confirm_intent(self.read(order_id).stripe_payment_intent_id, f"pm_card_{card}", str(uuid7()))
 
     def settle(self, order_id):
-        settlement.settle_payment(self.sessions, self.gateway, order_id, self.now)
+        reconciliation.settle_payment(self.sessions, self.gateway, order_id, self.now)
 
     def reconcile(self, **values):
         """Let the reconciler ring, and the workers answer; return the orders that were rung."""
         with self.sessions.begin() as session:
             # The rows carry the server's time, and a look pauses before the next.
-            settlement.reconcile(session, self.now + timedelta(seconds=10), **values)
+            reconciliation.reconcile(session, self.now + timedelta(seconds=10), **values)
         rung = [message.order_id for message in self.heard(SettlePayment)]
         for order_id in rung:
             self.settle(order_id)
@@ -71,7 +81,7 @@ class Till:
             give_up(session, lock_order(session, order_id), reason, self.now, CLOCKS)
 
     def cancel(self, order_id):
-        payments.cancel_payment(self.sessions, self.gateway, order_id, self.now)
+        cancellations.cancel_payment(self.sessions, self.gateway, order_id, self.now)
 
     def expire(self):
         return sweep.expire(self.sessions, self.now, CLOCKS)
@@ -95,9 +105,9 @@ class Till:
 
     def request_refund(self, order_id, amount=None, reason="requested", actor=None):
         with self.sessions.begin() as session:
-            order = session.get_one(Order, order_id)
+            asked_by = actor or Actor(role=UserRole.ADMIN)
             refund = refunds.request_refund(
-                session, order, reason=reason, requested_by=actor or Actor(), now=self.now, amount=amount
+                session, order_id, reason=reason, requested_by=asked_by, now=self.now, amount=amount
             )
             return refund.id
 
@@ -108,6 +118,11 @@ class Till:
         refund_id = self.request_refund(order_id, amount, **values)
         self.carry_out(refund_id)
         return refund_id
+
+    def refundable(self, order_id):
+        """Return what is left of the order's one charge."""
+        with self.sessions() as session:
+            return refunds.refundable(session, session.get_one(PaymentTransaction, self.charge(order_id).id))
 
     def event(self, subject, kind="payment_intent.succeeded"):
         """Put an event about an object of the provider into the inbox."""
@@ -120,7 +135,7 @@ class Till:
             return event.id
 
     def receive(self, event_id):
-        payment_events.receive_event(self.sessions, self.gateway, event_id, self.now)
+        events.receive_event(self.sessions, self.gateway, event_id, self.now)
 
     def inbox(self, event_id):
         with self.sessions() as session:

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from uuid_utils.compat import uuid7
 
 from adapters.clock import SystemClock
-from domain import messages, payments, refunds, sweep
+from domain import messages, sweep
 from domain.audit import Actor
 from domain.messages import (
     CancelPayment,
@@ -25,7 +25,8 @@ from domain.messages import (
     SettlePayment,
 )
 from domain.models import EmailNotification, Order, Ticket, Waitlist, WebhookEvent
-from domain.rules.states import MailStatus, OrderReason, OrderStage, WaitlistStatus
+from domain.payments import confirmations, refunds
+from domain.rules.states import MailStatus, OrderReason, OrderStage, UserRole, WaitlistStatus
 from domain.transitions import give_up, lock_order
 from tests.factories import (
     EmailNotificationFactory,
@@ -132,7 +133,7 @@ def opened(sessions, held):
 
 def ask_to_pay(sessions, order):
     with sessions.begin() as session:
-        payments.request_confirmation(session, session.get_one(Order, order.id), "pm_card_visa", NOW, CLOCKS)
+        confirmations.request_confirmation(session, order.id, order.user_id, "pm_card_visa", NOW, CLOCKS)
 
 
 @pytest.fixture
@@ -167,8 +168,8 @@ class TestPayments:
 
     def test_refund(self, sessions, paid):
         with sessions.begin() as session:
-            order = session.get_one(Order, paid.id)
-            refund = refunds.request_refund(session, order, reason="rain", requested_by=Actor(), now=NOW).id
+            admin = Actor(role=UserRole.ADMIN)
+            refund = refunds.request_refund(session, paid.id, reason="rain", requested_by=admin, now=NOW).id
         deliver_twice(sessions, RefundPayment(refund))
         assert read(sessions, Order, paid).refunded == read(sessions, Order, paid).total
 

@@ -31,7 +31,7 @@ def texts(nodes):
 
 
 def test_whatever_the_domain_writes_into_timelines_has_words():
-    kinds = set().union(*(kinds_in(path.read_text()) for path in DOMAIN.glob("*.py")))
+    kinds = set().union(*(kinds_in(path.read_text()) for path in DOMAIN.rglob("*.py")))
     assert {"accepted", "confirmed", "mail_sent", "refunded", "offered", "quarantined"} <= kinds
     assert kinds - set(wording.EVENTS) == set()
 

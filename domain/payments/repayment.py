@@ -10,11 +10,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, ledger, refunds, tickets
+from domain import tickets
 from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
+from domain.payments import attempts, ledger, refunds
 from domain.ports import STORED_ERROR, PaymentGateway, Refund, RefundRequest
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.refunds import returned_fee

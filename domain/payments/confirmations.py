@@ -1,4 +1,4 @@
-"""A charge as we drive it once its intent is open: confirming it for the buyer, cancelling it, ringing what stalled.
+"""Paying an order whose intent is open, as its buyer asked.
 
 Each step is read and mark, call with a deterministic key, record; no transaction spans a call. What a provider's
 answer means for the order is in `settlement.py`.
@@ -7,42 +7,39 @@ answer means for the order is in `settlement.py`.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, payment_events, settlement
 from domain.errors import ConflictError, RetryableVendorError, UnknownOutcomeError, VendorError
-from domain.messages import CancelPayment, ConfirmPayment, Message, OpenPayment, SettlePayment, announce
+from domain.messages import ConfirmPayment, SettlePayment, announce
 from domain.models import Order, PaymentTransaction
-from domain.models.payments import OPEN_STATUSES
+from domain.orders import lock_for_buyer
+from domain.payments import attempts, settlement
 from domain.ports import STORED_ERROR, UNEXPECTED_STATE, Intent, PaymentGateway
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import PAYABLE
-from domain.rules.states import AttemptKind, AttemptStatus, OrderReason, OrderStage
+from domain.rules.states import AttemptStatus, OrderStage
 from domain.transitions import lock_order, move, write
 
-LONGEST_PAUSE = timedelta(seconds=15)
-"""A buyer's clock runs, so what failed is tried again soon."""
-STALLED_LIMIT = 500
 
+def request_confirmation(
+    session: Session, order_id: UUID, buyer_id: UUID, payment_method: str, now: datetime, clocks: Clocks
+) -> None:
+    """Ask for the intent of a buyer's order to be confirmed with their payment method, in the caller's transaction.
 
-def request_confirmation(session: Session, order: Order, payment_method: str, now: datetime, clocks: Clocks) -> None:
-    """Ask for the order's intent to be confirmed with the buyer's payment method, inside the caller's transaction.
-
-    The first start of a payment extends the hold once, bounded. Raises `ConflictError` with `payment-in-progress`
-    while an earlier request runs, `payment-not-ready` before there is an intent, `hold-expired`, or `not-payable`.
+    The first start of a payment extends the hold once, bounded. Raises `NotFoundError` for anybody else's order,
+    `ConflictError` with `payment-in-progress` while an earlier request runs, `payment-not-ready` before there is an
+    intent, `hold-expired`, or `not-payable`.
     """
-    locked = lock_order(session, order.id)
-    assert locked is not None, "orders are never deleted"
+    order = lock_for_buyer(session, order_id, buyer_id)
     attempt = attempts.live_charge(session, order.id)
-    _check_payable(locked, attempt, now)
+    _check_payable(order, attempt, now)
     assert attempt is not None
     attempt.payment_method = payment_method
     attempt.confirmations += 1
     attempt.confirm_due = True
     attempt.error_code = attempt.error_message = attempt.next_action = None
-    move(session, locked, OrderStage.PROCESSING, "payment_started")
-    _extend_hold(session, locked, clocks)
+    move(session, order, OrderStage.PROCESSING, "payment_started")
+    _extend_hold(session, order, clocks)
     announce(session, ConfirmPayment(order.id), order.request_id)
 
 
@@ -129,72 +126,3 @@ def _record_trouble_confirming(session: Session, order: Order, attempt: PaymentT
         announce(session, SettlePayment(order.id), order.request_id)
     else:
         move(session, order, OrderStage.AWAITING_PAYMENT, "payment_failed", code=error.code, message=error.message)
-
-
-def cancel_payment(sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime) -> None:
-    """Cancel the intent of an order that is ending or has ended; the order closes, or is confirmed if it was paid.
-
-    While the provider cannot be reached the order keeps its stock, until its clock runs out.
-    """
-    with sessions.begin() as session:
-        intended = _prepare_cancelling(session, order_id, now)
-    if intended is None:
-        return
-    attempt_id, intent_id = intended
-    try:
-        answer: Intent | VendorError = gateway.cancel_intent(intent_id)
-    except VendorError as error:
-        answer = error
-    with sessions.begin() as session:
-        order, attempt = attempts.lock(session, attempt_id)
-        if isinstance(answer, Intent):
-            settlement.apply_reading(session, order, attempt, answer, now)
-        else:
-            attempts.note(attempt, answer)
-
-
-def _prepare_cancelling(session: Session, order_id: UUID, now: datetime) -> tuple[UUID, str] | None:
-    order = lock_order(session, order_id)
-    attempt = attempts.live_charge(session, order_id)
-    if order is None or (attempt is not None and settlement.is_wanted(order, attempt)):
-        return None
-    if attempt is not None and attempt.provider_transaction_id is not None:
-        # The answer to a confirmation under way does not matter any more: the intent itself is asked.
-        attempt.confirm_due = False
-        attempts.touch(attempt)
-        return attempt.id, attempt.provider_transaction_id
-    if attempt is not None:
-        # Nobody has its client secret, so it cannot be paid. Should its opening end after all, it is cancelled then.
-        attempt.status = AttemptStatus.CANCELLED
-    if order.stage is OrderStage.EXPIRING:
-        settlement.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
-    return None
-
-
-_STANDING = (OrderStage.HELD, OrderStage.PAYMENT_DELAYED, OrderStage.PROCESSING, OrderStage.EXPIRING)
-
-
-def stalled(session: Session, before: datetime) -> list[Message]:
-    """Return the messages for orders that stand between two steps of their payment since `before`, and for events."""
-    live = and_(
-        PaymentTransaction.order_id == Order.id,
-        PaymentTransaction.kind == AttemptKind.CHARGE,
-        PaymentTransaction.status.in_(OPEN_STATUSES),
-    )
-    rows = session.execute(
-        select(Order.id, Order.stage, Order.stripe_payment_intent_id, PaymentTransaction.confirm_due)
-        .outerjoin(PaymentTransaction, live)
-        .where(Order.stage.in_(_STANDING), Order.updated_at < before)
-        .where(or_(PaymentTransaction.id.is_(None), attempts.due(LONGEST_PAUSE) < before))
-        .order_by(Order.updated_at)
-        .limit(STALLED_LIMIT)
-    )
-    return [*(_ring(*row) for row in rows), *payment_events.stalled(session, before)]
-
-
-def _ring(order_id: UUID, stage: OrderStage, intent_id: str | None, confirm_due: bool | None) -> Message:
-    if stage is OrderStage.EXPIRING:
-        return CancelPayment(order_id)
-    if intent_id is None:
-        return OpenPayment(order_id)
-    return ConfirmPayment(order_id) if confirm_due else SettlePayment(order_id)

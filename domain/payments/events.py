@@ -14,11 +14,11 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, repayment, settlement
 from domain.errors import VendorError
 from domain.messages import Message, ReceivePaymentEvent
 from domain.models import PaymentTransaction, WebhookEvent
 from domain.models.payments import OPEN_STATUSES
+from domain.payments import attempts, repayment, settlement
 from domain.ports import Intent, PaymentGateway, Refund
 from domain.rules.states import AttemptKind
 

@@ -2,7 +2,7 @@ from typing import get_args
 
 import stripe
 
-from domain import attempts
+from domain.payments import attempts
 
 
 def test_every_status_that_stripe_publishes_has_a_meaning():

@@ -1,26 +1,24 @@
 """What a reading of an intent means for its order: the only place that believes money.
 
 A reading is applied under the order's row lock, and only forward: what ended has ended, in whatever order readings
-come. Readings are taken here, by `payments.py` as the answers to its calls, and by `payment_events.py`.
+come. Readings are taken by whoever calls the provider, and by `reconciliation.py` and `events.py`.
 """
 
 import logging
-from datetime import datetime, timedelta
-from uuid import UUID
+from datetime import datetime
 
-from sqlalchemy import and_, func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from domain import attempts, ledger, refunds, tickets
+from domain import tickets
 from domain.buyers import tell_buyer, write_to_buyer
-from domain.errors import VendorError
-from domain.messages import CancelPayment, ServeTier, SettlePayment, announce
+from domain.messages import ServeTier, announce
 from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
-from domain.ports import Intent, PaymentGateway
+from domain.payments import attempts, ledger, refunds
+from domain.ports import Intent
 from domain.rules.lifecycle import CONFIRMED, PAYABLE, may_move, sources_of
 from domain.rules.states import (
-    AttemptKind,
     AttemptStatus,
     InventoryState,
     LedgerKind,
@@ -34,62 +32,6 @@ log = logging.getLogger(__name__)
 
 CONFIRMABLE = sources_of(OrderStage.ISSUING) - {OrderStage.CLOSED}
 """Stages that still keep the stock which a payment buys."""
-
-LOOK_PAUSE = timedelta(seconds=5)
-"""An intent that was looked at more recently is left to its webhook."""
-RECONCILE_LIMIT = 200
-
-
-def settle_payment(sessions: sessionmaker[Session], gateway: PaymentGateway, order_id: UUID, now: datetime) -> None:
-    """Read the order's open intent and apply what it says.
-
-    An intent that nobody wants any more, because its order ended otherwise, is rung to be cancelled.
-    """
-    with sessions.begin() as session:
-        attempt = attempts.live_charge(session, order_id)
-        if attempt is None or attempt.provider_transaction_id is None:
-            return
-        attempt_id, intent_id = attempt.id, attempt.provider_transaction_id
-    try:
-        answer: Intent | VendorError = gateway.find_intent(intent_id)
-    except VendorError as error:
-        answer = error
-    with sessions.begin() as session:
-        order, attempt = attempts.lock(session, attempt_id)
-        if isinstance(answer, VendorError):
-            attempts.touch(attempt)
-            return
-        apply_reading(session, order, attempt, answer, now)
-        if attempt.status in OPEN_STATUSES and not is_wanted(order, attempt):
-            announce(session, CancelPayment(order.id), order.request_id)
-
-
-def reconcile(session: Session, now: datetime, limit: int = RECONCILE_LIMIT) -> int:
-    """Ring for the open intents that were not looked at for a while, the longest first, to be read; return how many.
-
-    With this nothing depends on any webhook. Ringing counts as a look, so that none is rung again at once.
-    """
-    # What is to be confirmed is rung by `payments.stalled`, which a look from here would only put off.
-    is_driven = and_(PaymentTransaction.confirm_due, Order.stage.in_(PAYABLE))
-    waiting = session.execute(
-        select(PaymentTransaction.id, PaymentTransaction.order_id)
-        .join(Order, Order.id == PaymentTransaction.order_id)
-        .where(PaymentTransaction.kind == AttemptKind.CHARGE, PaymentTransaction.status.in_(OPEN_STATUSES))
-        .where(PaymentTransaction.provider_transaction_id.is_not(None), ~is_driven)
-        .where(PaymentTransaction.updated_at < now - LOOK_PAUSE)
-        .order_by(PaymentTransaction.updated_at)
-        .limit(limit)
-        .with_for_update(of=PaymentTransaction, skip_locked=True)
-    ).all()
-    session.execute(
-        update(PaymentTransaction)
-        .where(PaymentTransaction.id.in_([attempt_id for attempt_id, _ in waiting]))
-        .values(updated_at=func.now())
-        .execution_options(synchronize_session=False)
-    )
-    for _, order_id in waiting:
-        announce(session, SettlePayment(order_id))
-    return len(waiting)
 
 
 def is_wanted(order: Order, attempt: PaymentTransaction) -> bool:

@@ -1,7 +1,7 @@
 """Opening the payment of a held order: its intent at the provider, and the buyer's clock.
 
 Read and mark, call with a deterministic key, record: no transaction spans the call. What happens to the intent
-afterwards is in `payments.py`.
+afterwards is in `confirmations.py` and `cancellations.py`.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, settlement
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.messages import CancelPayment, announce
 from domain.models import Event, Order, PaymentTransaction, Promoter
 from domain.models.payments import OPEN_STATUSES
+from domain.payments import attempts, settlement
 from domain.ports import Destination, Intent, IntentRequest, PaymentGateway
 from domain.rules.clocks import Clocks
 from domain.rules.states import AttemptStatus, OrderReason, OrderStage, StripeAccountState

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import attempts, audit, tickets
+from domain import audit, tickets
 from domain.audit import Actor
 from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import ConflictError, InvalidError
@@ -17,6 +17,8 @@ from domain.messages import Message, RefundPayment, announce
 from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.one_by_one import one_by_one
+from domain.orders import lock_for_promoter
+from domain.payments import attempts
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.money import written
@@ -42,18 +44,18 @@ STALLED_LIMIT = 500
 
 
 def request_refund(
-    session: Session, order: Order, *, reason: str, requested_by: Actor, now: datetime, amount: int | None = None
+    session: Session, order_id: UUID, *, reason: str, requested_by: Actor, now: datetime, amount: int | None = None
 ) -> PaymentTransaction:
     """Write down a refund of a paid order, the whole of what is left by default, and ring for it to be carried out.
 
-    Raises `ConflictError` with `nothing-to-refund` or `refund-exceeds-payment`, `InvalidError` for no positive amount.
+    Raises `NotFoundError` unless whoever asks may edit the event, `ConflictError` with `nothing-to-refund` or
+    `refund-exceeds-payment`, `InvalidError` for no positive amount.
     """
-    locked = lock_order(session, order.id)
-    assert locked is not None, "orders are never deleted"
+    order = lock_for_promoter(session, order_id, requested_by)
     if amount is not None and amount <= 0:
         raise InvalidError("A refund is of more than nothing.", pointer="/amount")
     left, charge = max(
-        ((refundable(session, charge), charge) for charge in attempts.captured_charges(session, locked.id)),
+        ((refundable(session, charge), charge) for charge in attempts.captured_charges(session, order.id)),
         key=lambda pair: pair[0],
         default=(0, None),
     )
@@ -65,7 +67,7 @@ def request_refund(
             code="refund-exceeds-payment",
             pointer="/amount",
         )
-    return _request(session, locked, charge, amount or left, reason, requested_by, now)
+    return _request(session, order, charge, amount or left, reason, requested_by, now)
 
 
 def give_back(session: Session, order: Order, charge: PaymentTransaction, reason: str, now: datetime) -> None:

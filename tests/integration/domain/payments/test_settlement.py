@@ -8,10 +8,13 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from domain import attempts, payment_events, settlement
 from domain.errors import PermanentVendorError, RetryableVendorError
-from domain.messages import CancelPayment, ReceivePaymentEvent, RefundPayment, RenderTickets, ServeTier, SettlePayment
+from domain.messages import CancelPayment, RefundPayment, RenderTickets, ServeTier
 from domain.models import Event, LedgerEntry, Order
+from domain.payments import (
+    attempts,
+    settlement,
+)
 from domain.rules.states import (
     AttemptStatus,
     EventStatus,
@@ -256,180 +259,6 @@ class TestLatePayment:
         till.cancel(opened)
         assert till.gateway.intents[stray].status == "canceled"
         assert till.read(opened).stage is OrderStage.ISSUING
-
-
-class TestReceiveEvent:
-    def test_a_webhook_settles_the_order_it_names(self, till, opened):
-        till.pay_by_client(opened)
-        event = till.event({"object": "payment_intent", "id": till.read(opened).stripe_payment_intent_id})
-        till.receive(event)
-        assert till.read(opened).stage is OrderStage.ISSUING
-        assert till.inbox(event).processed_at == till.now
-
-    def test_its_body_is_not_believed(self, till, opened):
-        intent_id = till.read(opened).stripe_payment_intent_id
-        event = till.event({"object": "payment_intent", "id": intent_id, "status": "succeeded"})
-        till.receive(event)
-        assert till.read(opened).stage is OrderStage.AWAITING_PAYMENT
-        assert till.inbox(event).processed_at is not None
-
-    def test_a_doubled_message_reads_once(self, till, opened, gateway):
-        event = till.event({"object": "payment_intent", "id": till.read(opened).stripe_payment_intent_id})
-        till.receive(event)
-        till.receive(event)
-        assert gateway.calls.count("find_intent") == 1
-
-    def test_a_charges_event_leads_to_its_intent(self, till, opened):
-        till.pay_by_client(opened)
-        intent_id = till.read(opened).stripe_payment_intent_id
-        till.receive(till.event({"object": "charge", "id": "ch_1", "payment_intent": intent_id}, "charge.succeeded"))
-        assert till.read(opened).stage is OrderStage.ISSUING
-
-    def test_an_event_about_a_settled_charge_asks_nobody(self, till, opened, gateway):
-        till.pay_by_client(opened)
-        intent_id = till.read(opened).stripe_payment_intent_id
-        till.receive(till.event({"object": "payment_intent", "id": intent_id}))
-        asked = gateway.calls.count("find_intent")
-        event = till.event({"object": "charge", "id": "ch_1", "payment_intent": intent_id}, "charge.succeeded")
-        till.receive(event)
-        assert gateway.calls.count("find_intent") == asked
-        assert till.inbox(event).processed_at is not None
-
-    def test_an_unknown_intent_is_kept_and_found_later(self, till, gateway):
-        held = till.hold()
-        event = till.event({"object": "payment_intent", "id": "pi_fake1"})
-        till.receive(event)
-        assert till.inbox(event).processed_at is None
-        assert till.inbox(event).error
-        till.open(held)
-        assert till.read(held).stripe_payment_intent_id == "pi_fake1"
-        till.pay_by_client(held)
-        till.receive(event)
-        assert till.read(held).stage is OrderStage.ISSUING
-        assert till.inbox(event).processed_at is not None
-        assert till.inbox(event).error is None
-
-    def test_an_unknown_intent_is_not_tried_for_ever(self, till):
-        event = till.event({"object": "payment_intent", "id": "pi_elsewhere"})
-        later = till.now + timedelta(days=30)
-        for _ in range(payment_events.ATTEMPTS):
-            assert self.stalled(till, later) == [ReceivePaymentEvent(event)]
-            till.receive(event)
-        assert self.stalled(till, later) == []
-        assert till.inbox(event).processed_at is None
-
-    def test_pauses_between_tries_grow(self, till):
-        event = till.event({"object": "payment_intent", "id": "pi_elsewhere"})
-        assert self.stalled(till, till.now + timedelta(seconds=5)) == [ReceivePaymentEvent(event)]
-        for _ in range(5):
-            till.receive(event)
-        assert self.stalled(till, till.now + timedelta(seconds=40)) == []
-        assert self.stalled(till, till.now + timedelta(seconds=80)) == [ReceivePaymentEvent(event)]
-
-    @pytest.mark.parametrize("trouble", [DOWN, PermanentVendorError("No such intent.", code="resource_missing")])
-    def test_an_event_whose_object_cannot_be_read_is_kept(self, till, opened, gateway, trouble):
-        event = till.event({"object": "payment_intent", "id": till.read(opened).stripe_payment_intent_id})
-        gateway.fail("find_intent", trouble)
-        till.receive(event)
-        assert till.inbox(event).processed_at is None
-        till.receive(event)
-        assert till.inbox(event).processed_at is not None
-
-    @pytest.mark.parametrize(
-        ("subject", "kind"),
-        [
-            ({"object": "payment_intent", "id": "pi_1"}, "payment_intent.created"),
-            ({"object": "account", "id": "acct_1"}, "account.external_account.created"),
-            ({"object": "charge", "id": "ch_1", "payment_intent": None}, "charge.succeeded"),
-            ({}, "ping"),
-            ("nonsense", "ping"),
-        ],
-    )
-    def test_what_says_nothing_to_us_is_done_with(self, till, gateway, subject, kind):
-        event = till.event(subject, kind)
-        till.receive(event)
-        assert till.inbox(event).processed_at is not None
-        assert gateway.calls == []
-
-    def test_a_failure_while_acting_leaves_the_event_unprocessed(self, till, opened, monkeypatch):
-        till.pay_by_client(opened)
-        event = till.event({"object": "payment_intent", "id": till.read(opened).stripe_payment_intent_id})
-        monkeypatch.setattr(settlement.tickets, "issue", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            till.receive(event)
-        assert till.inbox(event).processed_at is None
-        assert till.read(opened).stage is OrderStage.AWAITING_PAYMENT
-        assert till.ledger(opened) == []
-
-    def stalled(self, till, before):
-        with till.sessions() as session:
-            return payment_events.stalled(session, before)
-
-
-class TestReconcile:
-    def test_everything_settles_without_a_webhook(self, till):
-        paid, unpaid = till.hold(), till.hold()
-        for order_id in (paid, unpaid):
-            till.open(order_id)
-        till.pay_by_client(paid)
-        assert set(till.reconcile()) == {paid, unpaid}
-        assert till.read(paid).stage is OrderStage.ISSUING
-        assert till.read(unpaid).stage is OrderStage.AWAITING_PAYMENT
-
-    def test_the_longest_unseen_come_first(self, busy_till):
-        till = busy_till
-        first, second = till.hold(), till.hold()
-        for order_id in (first, second):
-            till.open(order_id)
-        till.settle(first)
-        till.pay_by_client(second)
-        assert till.reconcile(limit=1) == [second]
-        assert till.read(second).stage is OrderStage.ISSUING
-
-    def test_what_was_just_seen_is_left_to_its_webhook(self, till, opened, gateway):
-        assert self.ring(till, till.now) == []
-        assert "find_intent" not in gateway.calls
-
-    def test_what_was_rung_counts_as_seen(self, busy_till):
-        till = busy_till
-        order_id = till.hold()
-        till.open(order_id)
-        opened_at = till.charge(order_id).updated_at
-        assert self.ring(till, opened_at + timedelta(seconds=6)) == [SettlePayment(order_id)]
-        assert till.charge(order_id).updated_at > opened_at
-        assert self.ring(till, till.charge(order_id).updated_at + timedelta(seconds=5)) == []
-
-    def test_the_provider_is_not_asked_by_the_reconciler_itself(self, till, opened, gateway):
-        self.ring(till, till.now + timedelta(seconds=10))
-        assert "find_intent" not in gateway.calls
-
-    def test_a_confirmation_that_is_due_is_left_to_its_own_ring(self, till, opened):
-        till.request(opened)
-        assert till.reconcile() == []
-        till.give_up(opened, OrderReason.HOLD_EXPIRED)
-        assert till.reconcile() == [opened]
-
-    def ring(self, till, now):
-        with till.sessions.begin() as session:
-            settlement.reconcile(session, now)
-        return till.heard(SettlePayment)
-
-    def test_an_intent_that_is_gone_does_not_stop_the_others(self, till, gateway):
-        gone, paid = till.hold(), till.hold()
-        for order_id in (gone, paid):
-            till.open(order_id)
-        till.pay_by_client(paid)
-        del gateway.intents[till.read(gone).stripe_payment_intent_id]
-        till.reconcile()
-        assert till.read(paid).stage is OrderStage.ISSUING
-
-    def test_an_open_intent_of_a_closed_order_is_rung_to_be_cancelled(self, till, opened):
-        till.give_up(opened, OrderReason.HOLD_EXPIRED)
-        till.advance(seconds=120)
-        till.expire()
-        till.heard(CancelPayment)
-        till.reconcile()
-        assert till.heard(CancelPayment) == [CancelPayment(opened)]
 
 
 class TestRaces:
