@@ -6,7 +6,7 @@ from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
-from domain.models.payments import LedgerEntry, PaymentTransaction, WebhookEvent
+from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
 from domain.models.tickets import CheckInScan, Ticket
 from domain.models.waitlist import Waitlist
 
@@ -22,9 +22,11 @@ __all__ = [
     "LedgerEntry",
     "Order",
     "OrderItem",
+    "PaymentFeed",
     "PaymentTransaction",
     "Promoter",
     "RefreshToken",
+    "Statement",
     "Ticket",
     "TicketTier",
     "TimelineEntry",

@@ -76,6 +76,10 @@ class Promoter(Identified, Timestamped, Base):
     stripe_account_state: Mapped[StripeAccountState] = mapped_column(
         value_enum(StripeAccountState), default=StripeAccountState.NONE
     )
+    stripe_account_read_at: Mapped[datetime | None]
+    """When the account was last read at Stripe; one that cannot take money yet is read again by the sweep."""
+    stripe_disabled_reason: Mapped[str | None]
+    """Why Stripe restricts the account, in its words (requirements.disabled_reason)."""
     address_line1: Mapped[str | None]
     address_line2: Mapped[str | None]
     city: Mapped[str | None]
@@ -86,6 +90,8 @@ class Promoter(Identified, Timestamped, Base):
     """Set by an admin; the platform's default where null. Basis points of each line."""
     fee_fixed: Mapped[int | None]
     """Set by an admin; the platform's default where null. Minor units per paid ticket."""
+    returns_fees: Mapped[bool | None]
+    """Set by an admin; the platform's default where null. Whether its fee goes back with a refund."""
 
     user: Mapped[User] = relationship(back_populates="promoter", lazy="raise")
 

@@ -181,8 +181,12 @@ class OrderItem(Identified, Base):
     desired_state: Mapped[InventoryState | None] = mapped_column(value_enum(InventoryState, checked=False))
     """What everybody but the consumer may write: the state that the consumer is asked to bring the item to.
 
-    sold after a payment, released after any end.
+    sold after a payment, released after any end, reserved (again) for a payment that came after the end.
     """
+    returned: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many of the sold tickets were refunded singly and given back; only the consumer changes it."""
+    desired_returned: Mapped[int | None]
+    """How many of them should have been given back by now; written beside `desired_state`."""
 
     order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
     tier: Mapped[TicketTier] = relationship(lazy="raise")
@@ -191,7 +195,9 @@ class OrderItem(Identified, Base):
         CheckConstraint("quantity > 0", name="quantity"),
         CheckConstraint("subtotal = unit_price * quantity", name="subtotal"),
         CheckConstraint("unit_price >= 0 AND fees >= 0 AND absorbed_fees >= 0 AND tax >= 0", name="amounts"),
-        CheckConstraint("desired_state IN ('sold', 'released')", name="desired_state_wish"),
+        CheckConstraint("desired_state IN ('sold', 'released', 'reserved')", name="desired_state_wish"),
+        CheckConstraint("returned BETWEEN 0 AND quantity", name="returned"),
+        CheckConstraint("desired_returned BETWEEN 0 AND quantity", name="desired_returned"),
         UniqueConstraint("order_id", "tier_id"),
         # The tier's line, and the count of who is ahead.
         Index(

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from domain.models.base import Amount, Base, Identified, JSONObject, Timestamped, value_enum
+from domain.models.catalog import Event
 from domain.models.orders import Order
 from domain.rules.states import AttemptKind, AttemptStatus, LedgerKind
 
@@ -52,6 +53,8 @@ class PaymentTransaction(Identified, Timestamped, Base):
     next_action: Mapped[JSONObject | None]
     """What the buyer's client must do next, such as 3-D Secure, in the provider's form."""
     reason: Mapped[str | None]
+    returns_fee: Mapped[bool] = mapped_column(server_default=text("true"))
+    """Whether the platform gives its fee back with a refund, in proportion; decided when the refund is asked for."""
     requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
 
     order: Mapped[Order] = relationship(lazy="raise")
@@ -141,6 +144,43 @@ class LedgerEntry(Base):
     )
 
 
+class PaymentFeed(Base):
+    """How far the provider's list of events was read, so that no event depends on its webhook."""
+
+    __tablename__ = "payment_feed"
+
+    provider: Mapped[str] = mapped_column(primary_key=True)
+    last_event_id: Mapped[str | None]
+    read_until: Mapped[datetime]
+    """Everything that happened before then is in the inbox."""
+
+
+class Statement(Identified, Base):
+    """An event's money as the provider, the ledger and the tickets had it at one moment, and where they differ."""
+
+    __tablename__ = "statements"
+
+    event_id: Mapped[UUID] = mapped_column(ForeignKey("events.id"))
+    event: Mapped[Event] = relationship(lazy="raise")
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    made_at: Mapped[datetime | None]
+    """Null while it is being made."""
+    body: Mapped[JSONObject | None]
+    """Totals, and each mismatch, by `domain.rules.statements`."""
+    difference: Mapped[Amount | None]
+    """What cannot be explained, in minor units: the sum of all mismatches, each without its sign."""
+
+    __table_args__ = (
+        CheckConstraint("difference >= 0", name="difference"),
+        CheckConstraint("(made_at IS NULL) = (body IS NULL)", name="made_whole"),
+        CheckConstraint("(made_at IS NULL) = (difference IS NULL)", name="made_with_difference"),
+        # GET /events/{id}/statement: the last one that was made.
+        Index("ix_statements_event_id_made_at", "event_id", "made_at"),
+        # One under way per event, and the sweep for those.
+        Index("uq_statements_under_way", "event_id", unique=True, postgresql_where=text("made_at IS NULL")),
+    )
+
+
 class WebhookEvent(Identified, Base):
     """A verified event of a provider, stored once before it is acknowledged."""
 
@@ -150,6 +190,8 @@ class WebhookEvent(Identified, Base):
     provider_event_id: Mapped[str]
     type: Mapped[str]
     payload: Mapped[JSONObject]
+    account: Mapped[str | None]
+    """The connected account that it happened on; null for our own."""
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
     processed_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)

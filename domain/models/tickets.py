@@ -37,6 +37,8 @@ class Ticket(Identified, Timestamped, Base):
     checked_in_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     blocked_at: Mapped[datetime | None]
     """Since when a payment dispute blocks it."""
+    refund_id: Mapped[UUID | None] = mapped_column(ForeignKey("payment_transactions.id"))
+    """The refund that was asked for it; from then on it opens no door, unless that refund fails."""
     transferred_from_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     transferred_to_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     transferred_at: Mapped[datetime | None]
@@ -69,7 +71,7 @@ class Ticket(Identified, Timestamped, Base):
 
     @property
     def is_valid(self) -> bool:
-        return self.status is TicketStatus.VALID and self.blocked_at is None
+        return self.status is TicketStatus.VALID and self.blocked_at is None and self.refund_id is None
 
     @property
     def is_used(self) -> bool:

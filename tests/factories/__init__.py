@@ -7,7 +7,13 @@ from tests.factories.accounts import PASSWORD, AccountTokenFactory, PromoterFact
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
-from tests.factories.money import LedgerEntryFactory, PaymentTransactionFactory, WebhookEventFactory
+from tests.factories.money import (
+    LedgerEntryFactory,
+    PaymentFeedFactory,
+    PaymentTransactionFactory,
+    StatementFactory,
+    WebhookEventFactory,
+)
 from tests.factories.notifications import EmailNotificationFactory
 from tests.factories.orders import IdempotencyKeyFactory, OrderFactory, TimelineEntryFactory
 from tests.factories.tickets import CheckInScanFactory, TicketFactory
@@ -24,9 +30,11 @@ __all__ = [
     "IdempotencyKeyFactory",
     "LedgerEntryFactory",
     "OrderFactory",
+    "PaymentFeedFactory",
     "PaymentTransactionFactory",
     "PromoterFactory",
     "RefreshTokenFactory",
+    "StatementFactory",
     "TicketFactory",
     "TicketTierFactory",
     "TimelineEntryFactory",

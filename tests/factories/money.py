@@ -1,9 +1,11 @@
 """Attempts to move money, what the ledger says of them, and events of the providers."""
 
+from datetime import UTC, datetime
+
 import factory
 from uuid_utils.compat import uuid7
 
-from domain.models import LedgerEntry, PaymentTransaction, WebhookEvent
+from domain.models import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.states import AttemptKind, AttemptStatus, LedgerKind, OrderStage
 from tests.factories.base import RowFactory, current_session
@@ -58,6 +60,23 @@ class WebhookEventFactory(RowFactory):
     provider_event_id = factory.Sequence(lambda n: f"evt_test{n}")
     type = "payment_intent.succeeded"
     payload = factory.LazyAttribute(lambda event: {"id": event.provider_event_id, "type": event.type})
+
+
+class PaymentFeedFactory(RowFactory):
+    class Meta:
+        model = PaymentFeed
+
+    provider = "stripe"
+    read_until = factory.LazyFunction(lambda: datetime.now(UTC))
+
+
+class StatementFactory(RowFactory):
+    """By default one that is being made."""
+
+    class Meta:
+        model = Statement
+
+    event = factory.SubFactory("tests.factories.catalog.EventFactory")
 
 
 ATTEMPT_STATUS = {

@@ -28,6 +28,7 @@ from tests.factories import (
     PaymentTransactionFactory,
     PromoterFactory,
     RefreshTokenFactory,
+    StatementFactory,
     TicketFactory,
     TicketTierFactory,
     UserFactory,
@@ -62,6 +63,7 @@ CASES = {
     "ck_events_fees": (EventFactory, {"fee_rate_bps": -1}),
     "ck_events_tax_rate": (EventFactory, {"tax_rate_bps": 10_001}),
     "ck_events_offer_seconds": (EventFactory, {"offer_seconds": 0}),
+    "ck_events_buyer_refund_hours": (EventFactory, {"buyer_refund_hours": -1}),
     "ck_events_published_when": (EventFactory, {"published_at": None}),
     "ck_events_cancelled_when": (EventFactory, {"status": EventStatus.CANCELLED, "cancelled_at": None}),
     "ck_ticket_tiers_name_length": (TicketTierFactory, {"name": "x" * 101}),
@@ -113,6 +115,9 @@ CASES = {
     "ck_ledger_entries_sign": (LedgerEntryFactory, {"kind": LedgerKind.REFUND, "amount": 5}),
     "ck_ledger_entries_currency_iso": (LedgerEntryFactory, {"currency": "E"}),
     "ck_webhook_inbox_provider": (WebhookEventFactory, {"provider": "paypal"}),
+    "ck_statements_difference": (StatementFactory, {"made_at": EARLY, "body": {}, "difference": -1}),
+    "ck_statements_made_whole": (StatementFactory, {"made_at": EARLY, "difference": 0}),
+    "ck_statements_made_with_difference": (StatementFactory, {"made_at": EARLY, "body": {}}),
     # Mail and audit.
     "ck_email_notifications_attempts": (EmailNotificationFactory, {"attempts": -1}),
     "ck_email_notifications_recipient_shape": (EmailNotificationFactory, {"recipient": "@"}),
@@ -125,6 +130,8 @@ ITEM_CASES = {
     "ck_order_items_subtotal": {"subtotal": 1},
     "ck_order_items_amounts": {"fees": -1},
     "ck_order_items_desired_state_wish": {"desired_state": "queued"},
+    "ck_order_items_returned": {"returned": 99},
+    "ck_order_items_desired_returned": {"desired_returned": -1},
 }
 
 
