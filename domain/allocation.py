@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
 from domain import offers
-from domain.messages import OpenPayment, ServeTier, announce
+from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
 from domain.models import Event, TicketTier
 from domain.rules.allocation import Claim, Decision, Kind, Verdict, allocate
 from domain.rules.clocks import Clocks
@@ -71,9 +71,11 @@ def serve(
     if service_rate is not None:
         tier.service_rate = service_rate
     a_round = _Round(session, event, tier, now, clocks)
-    a_round.grant([row.id for row in wishes])
+    wished = [row.id for row in wishes]
+    a_round.grant(wished)
     a_round.apply_desired_quantity()
     a_round.recount()
+    a_round.reclaim(wished)
     if len(wishes) == batch:
         # Nobody is refused while more stock may be coming back.
         a_round.outcome.more = True
@@ -114,6 +116,10 @@ def _lock_tier(session: Session, tier_id: UUID) -> tuple[Event, TicketTier]:
     return event, tier
 
 
+def _claims(items: Rows) -> list[Claim]:
+    return [Claim(item.sequence, Kind.ORDER, item.id, item.user_id, item.quantity) for item in items]
+
+
 class _Round:
     """One round over one tier, whose event and row are locked."""
 
@@ -127,6 +133,20 @@ class _Round:
         self.tier.reserved += reserved
         self.tier.sold += sold
         self.outcome.granted = len(item_ids)
+
+    def reclaim(self, item_ids: Sequence[UUID]) -> None:
+        """Reserve stock again for payments that came after the end, where it is there: before anybody who waits."""
+        items = records.read_reclaims(self.session, item_ids)
+        if not items:
+            return
+        # An order that was paid before its stock had gone back simply keeps it.
+        lapsed = [item for item in items if item.inventory_state == InventoryState.RELEASED]
+        line = _claims(lapsed) if self.event.status is EventStatus.PUBLISHED else []
+        served = [decision.claim for decision in self._apply_rule(line) if decision.verdict is Verdict.SERVED]
+        records.decide_reclaims(self.session, [item.id for item in items], [claim.id for claim in served])
+        self.tier.reserved += sum(claim.quantity for claim in served)
+        for item in items:
+            announce(self.session, ConcludeLatePayment(item.order_id), item.request_id)
 
     def apply_desired_quantity(self) -> None:
         """Change the tier's quantity as its promoter asked, unless more has gone already."""
@@ -170,8 +190,9 @@ class _Round:
 
     def decide(self, items: Rows, entries: Sequence[Claim]) -> list[Decision]:
         """Apply the rule to orders and entries in their one sequence."""
-        line = [Claim(item.sequence, Kind.ORDER, item.id, item.user_id, item.quantity) for item in items]
-        line.extend(entries)
+        return self._apply_rule([*_claims(items), *entries])
+
+    def _apply_rule(self, line: Sequence[Claim]) -> list[Decision]:
         people = {claim.person for claim in line} if self.tier.max_per_person is not None else set()
         return allocate(
             line,

@@ -28,11 +28,12 @@ def find_line(session: Session, tier_id: UUID, batch: int, only: Sequence[UUID] 
     return session.execute(_FIND_LINE, {"tier_id": tier_id, "batch": batch, "only": _ids(only)}).all()
 
 
+# Who asks for stock again comes last, when all that is coming back has come.
 _FIND_WISHES = text("""
     SELECT id, order_id FROM order_items
     WHERE tier_id = :tier_id AND desired_state IS NOT NULL
       AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
-    ORDER BY sequence LIMIT :batch
+    ORDER BY desired_state = 'reserved', sequence LIMIT :batch
 """)
 
 
@@ -52,8 +53,8 @@ def lock_orders(session: Session, order_ids: Sequence[UUID]) -> None:
 
 _GRANT_WISHES = text("""
     WITH wished AS (
-        SELECT id, inventory_state AS was, desired_state AS wish, quantity FROM order_items
-        WHERE id = ANY(:ids) AND desired_state IS NOT NULL
+        SELECT id, inventory_state AS was, returned AS returned_before, desired_state AS wish FROM order_items
+        WHERE id = ANY(:ids) AND desired_state IN ('sold', 'released')
     ), granted AS (
         UPDATE order_items AS item
         SET inventory_state = CASE
@@ -61,30 +62,60 @@ _GRANT_WISHES = text("""
                 WHEN wished.was = 'reserved' AND wished.wish = 'sold' THEN 'sold'
                 ELSE item.inventory_state
             END,
-            desired_state = NULL
+            returned = greatest(item.returned, item.desired_returned),
+            desired_state = NULL, desired_returned = NULL
         FROM wished WHERE item.id = wished.id
-        RETURNING wished.was, item.inventory_state AS now_is, item.quantity
+        RETURNING wished.was, wished.returned_before, item.inventory_state AS now_is, item.quantity, item.returned
     )
     SELECT
         coalesce(sum(quantity) FILTER (WHERE now_is = 'reserved'), 0)
             - coalesce(sum(quantity) FILTER (WHERE was = 'reserved'), 0) AS reserved,
-        coalesce(sum(quantity) FILTER (WHERE now_is = 'sold'), 0)
-            - coalesce(sum(quantity) FILTER (WHERE was = 'sold'), 0) AS sold
+        coalesce(sum(quantity - returned) FILTER (WHERE now_is = 'sold'), 0)
+            - coalesce(sum(quantity - returned_before) FILTER (WHERE was = 'sold'), 0) AS sold
     FROM granted
 """)
 
 
 def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> tuple[int, int]:
-    """Bring items to the state that others asked for; return by how much `reserved` and `sold` change."""
+    """Bring items to the state that others asked for; return by how much `reserved` and `sold` change.
+
+    Items that ask for stock again are left to `read_reclaims`.
+    """
     if not item_ids:
         return 0, 0
     row = session.execute(_GRANT_WISHES, {"ids": list(item_ids)}).one()
     return int(row.reserved), int(row.sold)
 
 
+_READ_RECLAIMS = text("""
+    SELECT item.id, item.order_id, item.sequence, item.quantity, item.inventory_state, orders.user_id,
+           orders.request_id
+    FROM order_items AS item JOIN orders ON orders.id = item.order_id
+    WHERE item.id = ANY(:ids) AND item.desired_state = 'reserved'
+    ORDER BY item.sequence
+""")
+
+
+def read_reclaims(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Return those of these items that ask for stock again."""
+    return session.execute(_READ_RECLAIMS, {"ids": list(item_ids)}).all() if item_ids else []
+
+
+_DECIDE_RECLAIMS = text("""
+    UPDATE order_items
+    SET inventory_state = CASE WHEN id = ANY(:served) THEN 'reserved' ELSE inventory_state END, desired_state = NULL
+    WHERE id = ANY(:ids) AND desired_state = 'reserved'
+""")
+
+
+def decide_reclaims(session: Session, item_ids: Sequence[UUID], served: Sequence[UUID]) -> None:
+    """Reserve stock again for the items that are served; the others stay as they are, and ask no more."""
+    session.execute(_DECIDE_RECLAIMS, {"ids": list(item_ids), "served": list(served)})
+
+
 _COUNT_AGAIN = text("""
     SELECT coalesce(sum(quantity) FILTER (WHERE inventory_state = 'reserved'), 0) AS reserved,
-           coalesce(sum(quantity) FILTER (WHERE inventory_state = 'sold'), 0) AS sold
+           coalesce(sum(quantity - returned) FILTER (WHERE inventory_state = 'sold'), 0) AS sold
     FROM order_items WHERE tier_id = :tier_id
 """)
 
@@ -110,7 +141,7 @@ def read_line(session: Session, item_ids: Sequence[UUID]) -> list[Row[Any]]:
 
 
 _COUNT_PER_PERSON = text("""
-    SELECT orders.user_id, sum(item.quantity) AS taken
+    SELECT orders.user_id, sum(item.quantity - item.returned) AS taken
     FROM orders JOIN order_items AS item ON item.order_id = orders.id
     WHERE orders.user_id = ANY(:people) AND item.tier_id = :tier_id
       AND item.inventory_state IN ('reserved', 'sold')

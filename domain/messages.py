@@ -88,6 +88,15 @@ class CancelPayment(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ConcludeLatePayment(Message):
+    """The order was paid after its end, and its tiers have said whether they still have its stock."""
+
+    task: ClassVar[str] = "payments.conclude"
+    base_queue: ClassVar[str] = PAYMENTS
+    order_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class RefundPayment(Message):
     """A refund was written down and must be carried out."""
 

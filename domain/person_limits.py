@@ -14,7 +14,7 @@ def within_limit() -> ColumnElement[bool]:
     Who may not keeps the place, since other orders of theirs may lapse, but holds no seats back from others.
     """
     taken = (
-        select(func.coalesce(func.sum(OrderItem.quantity), 0))
+        select(func.coalesce(func.sum(OrderItem.quantity - OrderItem.returned), 0))
         .join(Order, Order.id == OrderItem.order_id)
         .where(Order.user_id == Waitlist.user_id, OrderItem.tier_id == Waitlist.tier_id)
         .where(OrderItem.inventory_state.in_(TAKEN))

@@ -16,7 +16,7 @@ from domain.buyers import write_to_buyer
 from domain.messages import Message
 from domain.models import Event, IdempotencyKey, Order
 from domain.one_by_one import one_by_one
-from domain.payments import events, reconciliation, refunds, settlement
+from domain.payments import events, late_payments, outcomes, reconciliation, refunds
 from domain.rules.clocks import Clocks
 from domain.rules.states import EventStatus, OrderReason, OrderStage
 from domain.transitions import give_up, lock_order
@@ -41,7 +41,7 @@ def find_stalled(session: Session, before: datetime) -> list[Message]:
     Tiers need none: each allocator looks at its own every second.
     """
     messages: list[Message] = []
-    for noun in (reconciliation, events, refunds, tickets, notifications, waitlist):
+    for noun in (reconciliation, events, late_payments, refunds, tickets, notifications, waitlist):
         messages.extend(noun.stalled(session, before))
     return messages
 
@@ -71,16 +71,21 @@ def _expire_one(session: Session, order_id: UUID, now: datetime, clocks: Clocks)
         return False
     if order.stage is OrderStage.EXPIRING:
         # Its intent could not be cancelled in time. It is cancelled later, or refunded should it have been paid.
-        settlement.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
-        return True
-    reason = EXPIRY_REASONS.get(order.stage)
-    if reason is None:
+        outcomes.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
+    elif order.stage is OrderStage.CLOSED:
+        late_payments.give_up(session, order, now)
+    elif reason := EXPIRY_REASONS.get(order.stage):
+        _run_out(session, order, reason, now, clocks)
+    else:
         order.hold_expires_at = None
         return False
+    return True
+
+
+def _run_out(session: Session, order: Order, reason: OrderReason, now: datetime, clocks: Clocks) -> None:
     give_up(session, order, reason, now, clocks)
     if order.stage is OrderStage.CLOSED:
         write_to_buyer(session, order, "order_cancelled")
-    return True
 
 
 def complete_events(session: Session, now: datetime) -> int:

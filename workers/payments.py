@@ -4,13 +4,22 @@ from uuid import UUID
 
 from domain.messages import (
     CancelPayment,
+    ConcludeLatePayment,
     ConfirmPayment,
     OpenPayment,
     ReceivePaymentEvent,
     RefundPayment,
     SettlePayment,
 )
-from domain.payments import cancellations, confirmations, events, openings, reconciliation, repayment
+from domain.payments import (
+    cancellations,
+    confirmations,
+    events,
+    late_payments,
+    openings,
+    reconciliation,
+    repayment,
+)
 from workers.app import app, clock, clocks, gateway, sessions
 
 
@@ -36,6 +45,12 @@ def settle_payment(order_id: str) -> None:
 def cancel_payment(order_id: str) -> None:
     """Cancel the intent of an order that ends."""
     cancellations.cancel_payment(sessions(), gateway(), UUID(order_id), clock.now())
+
+
+@app.task(name=ConcludeLatePayment.task)
+def conclude_late_payment(order_id: str) -> None:
+    """Confirm an order that was paid late, or give the money back."""
+    late_payments.conclude(sessions(), UUID(order_id), clock.now())
 
 
 @app.task(name=RefundPayment.task)

@@ -142,7 +142,8 @@ class Order(Identified, Timestamped, Base):
 
         While the payment is being opened only the latest possible end is known, and the time to pay will be shorter.
         """
-        return self.hold_expires_at if self.stage not in {OrderStage.HELD, OrderStage.EXPIRING} else None
+        unpromised = {OrderStage.HELD, OrderStage.EXPIRING, OrderStage.CLOSED}
+        return self.hold_expires_at if self.stage not in unpromised else None
 
     @property
     def is_pending(self) -> bool:

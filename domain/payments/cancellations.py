@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.errors import VendorError
-from domain.payments import attempts, settlement
+from domain.payments import attempts, outcomes, settlement
 from domain.ports import Intent, PaymentGateway
 from domain.rules.states import AttemptStatus, OrderReason, OrderStage
 from domain.transitions import lock_order
@@ -51,5 +51,5 @@ def _prepare_cancelling(session: Session, order_id: UUID, now: datetime) -> tupl
         # Nobody has its client secret, so it cannot be paid. Should its opening end after all, it is cancelled then.
         attempt.status = AttemptStatus.CANCELLED
     if order.stage is OrderStage.EXPIRING:
-        settlement.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
+        outcomes.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
     return None

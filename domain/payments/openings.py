@@ -15,7 +15,7 @@ from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.messages import CancelPayment, announce
 from domain.models import Event, Order, PaymentTransaction, Promoter
 from domain.models.payments import OPEN_STATUSES
-from domain.payments import attempts, settlement
+from domain.payments import attempts, outcomes, settlement
 from domain.ports import Destination, Intent, IntentRequest, PaymentGateway
 from domain.rules.clocks import Clocks
 from domain.rules.states import AttemptStatus, OrderReason, OrderStage, StripeAccountState
@@ -55,7 +55,7 @@ def _prepare_opening(session: Session, order_id: UUID, now: datetime) -> _Openin
     if order is None or not _wants_intent(order):
         return None
     if order.total == 0:
-        settlement.settle_free(session, order, now)
+        outcomes.settle_free(session, order, now)
         return None
     attempt = attempts.open_charge(session, order, _ready_account(session, order), now)
     return _Opening(attempt.id, attempt.idempotency_key, _request(order, attempt))
@@ -117,7 +117,7 @@ def _record_trouble_opening(session: Session, attempt_id: UUID, error: VendorErr
     if isinstance(error, PermanentVendorError):
         attempt.status = AttemptStatus.FAILED
         if _wants_intent(order):
-            settlement.end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
+            outcomes.end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
         return
     if isinstance(error, UnknownOutcomeError):
         attempt.status = AttemptStatus.UNKNOWN

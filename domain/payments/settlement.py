@@ -7,26 +7,16 @@ come. Readings are taken by whoever calls the provider, and by `reconciliation.p
 import logging
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from domain import tickets
-from domain.buyers import tell_buyer, write_to_buyer
-from domain.messages import ServeTier, announce
-from domain.models import Event, Order, PaymentTransaction
+from domain.buyers import tell_buyer
+from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
-from domain.payments import attempts, ledger, refunds
+from domain.payments import attempts, late_payments, ledger, outcomes
 from domain.ports import Intent
-from domain.rules.lifecycle import CONFIRMED, PAYABLE, may_move, sources_of
-from domain.rules.states import (
-    AttemptStatus,
-    InventoryState,
-    LedgerKind,
-    OrderReason,
-    OrderStage,
-    PaymentStatus,
-)
-from domain.transitions import close, move
+from domain.rules.lifecycle import PAYABLE, sources_of
+from domain.rules.states import AttemptStatus, LedgerKind, OrderReason, OrderStage
+from domain.transitions import move
 
 log = logging.getLogger(__name__)
 
@@ -65,60 +55,17 @@ def apply_reading(session: Session, order: Order, attempt: PaymentTransaction, i
         _follow(session, order, attempt, is_known=is_known)
 
 
-def confirm(session: Session, order: Order, now: datetime) -> None:
-    """Confirm a locked order that owes nothing any more: tickets, the stock's sale, and the mail, all at once."""
-    move(session, order, OrderStage.ISSUING, "confirmed")
-    order.payment_status = PaymentStatus.COMPLETED
-    order.confirmed_at = now
-    order.hold_expires_at = None
-    order.reason = None
-    for item in order.items:
-        item.desired_state = InventoryState.SOLD
-        announce(session, ServeTier(item.tier_id))
-    tickets.issue(session, order, now)
-    write_to_buyer(session, order, "order_confirmed")
-
-
-def settle_free(session: Session, order: Order, now: datetime) -> None:
-    """Confirm a locked order that costs nothing, unless its event was cancelled meanwhile."""
-    if lock_event(session, order).is_cancelled:
-        end_unpaid(session, order, OrderReason.EVENT_CANCELLED, now)
-    else:
-        confirm(session, order, now)
-
-
-def end_unpaid(session: Session, order: Order, reason: OrderReason, now: datetime) -> None:
-    """End a locked order that cannot be paid any more, and tell the buyer, who may not know it yet."""
-    if not may_move(order.stage, OrderStage.CLOSED):
-        move(session, order, OrderStage.EXPIRING, "expiring", reason=reason)
-    close(session, order, reason, now)
-    if reason is OrderReason.PAYMENT_FAILED:
-        order.payment_status = PaymentStatus.FAILED
-    if reason is OrderReason.EVENT_CANCELLED:
-        write_to_buyer(session, order, "event_cancelled")
-    elif reason is not OrderReason.BUYER_CANCELLED:
-        write_to_buyer(session, order, "order_cancelled")
-
-
-def lock_event(session: Session, order: Order) -> Event:
-    """Return the order's event, which cannot be cancelled before this transaction ends."""
-    return session.scalars(
-        select(Event)
-        .where(Event.id == order.event_id)
-        .with_for_update(read=True)
-        .execution_options(populate_existing=True)
-    ).one()
-
-
 def _take_money(session: Session, order: Order, attempt: PaymentTransaction, intent: Intent, now: datetime) -> None:
     attempt.confirm_due = False
     _book(session, order, attempt, intent)
-    is_wanted = order.stage in CONFIRMABLE and not lock_event(session, order).is_cancelled
-    if is_wanted:
-        order.stripe_charge_id = intent.charge_id
-        confirm(session, order, now)
+    if order.stage not in CONFIRMABLE:
+        late_payments.take(session, order, attempt, now)
+    elif outcomes.lock_event(session, order).is_cancelled:
+        outcomes.end_unpaid(session, order, OrderReason.EVENT_CANCELLED, now)
+        late_payments.take(session, order, attempt, now)
     else:
-        _take_late_money(session, order, attempt, now)
+        order.stripe_charge_id = intent.charge_id
+        outcomes.confirm(session, order, now)
 
 
 def _book(session: Session, order: Order, attempt: PaymentTransaction, intent: Intent) -> None:
@@ -126,25 +73,15 @@ def _book(session: Session, order: Order, attempt: PaymentTransaction, intent: I
     ledger.book(session, attempt, movements, intent.charge_id or intent.id)
 
 
-def _take_late_money(session: Session, order: Order, attempt: PaymentTransaction, now: datetime) -> None:
-    """Answer a payment that came after the end: it goes back by itself."""
-    if order.stage in CONFIRMABLE:
-        end_unpaid(session, order, OrderReason.EVENT_CANCELLED, now)
-    if order.stage not in CONFIRMED:
-        order.payment_status = PaymentStatus.COMPLETED
-    tell_buyer(session, order, "late_payment", amount=attempt.amount, currency=attempt.currency)
-    refunds.give_back(session, order, attempt, refunds.LATE_PAYMENT, now)
-
-
 def _take_cancellation(
     session: Session, order: Order, attempt: PaymentTransaction, now: datetime, *, is_current: bool
 ) -> None:
     attempt.confirm_due = False
     if order.stage is OrderStage.EXPIRING:
-        end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
+        outcomes.end_unpaid(session, order, order.reason or OrderReason.HOLD_EXPIRED, now)
     elif is_current and order.stage in PAYABLE:
         # Not by us: in the provider's dashboard, or because the intent grew too old.
-        end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
+        outcomes.end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
 
 
 def _follow(session: Session, order: Order, attempt: PaymentTransaction, *, is_known: bool) -> None:

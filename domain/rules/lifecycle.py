@@ -20,7 +20,7 @@ MOVES: dict[S, frozenset[S]] = {
     S.EXPIRING: frozenset({S.ISSUING, S.CLOSED}),
     S.ISSUING: frozenset({S.COMPLETE, S.CLOSED}),
     S.COMPLETE: frozenset({S.CLOSED}),
-    # The only move back, for stock reclaimed for a late payment; nothing makes it yet, such a payment is refunded.
+    # The only move back: a late payment whose stock was there again.
     S.CLOSED: frozenset({S.ISSUING}),
     S.QUARANTINED: frozenset({S.QUEUED, S.CLOSED}),
 }

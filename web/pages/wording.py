@@ -74,7 +74,7 @@ EVENTS: Mapping[str, str] = {
     "tickets_issued": "Tickets made",
     "mail_sent": "Mail sent to you",
     "mail_delivered": "Mail delivered",
-    "late_payment": "Payment came too late",
+    "late_payment": "Payment came after the time had run out",
     "refund_requested": "Refund asked for",
     "refund_failed": "Refund failed; we look into it",
     "refunded": "Refunded",

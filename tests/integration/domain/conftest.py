@@ -9,7 +9,7 @@ from sqlalchemy.orm import selectinload, sessionmaker
 from uuid_utils.compat import uuid7
 
 from adapters.database import dispatch_after_commit
-from domain import sweep
+from domain import allocation, sweep
 from domain.audit import Actor
 from domain.messages import SettlePayment
 from domain.models import EmailNotification, LedgerEntry, Order, PaymentTransaction, Ticket, TimelineEntry, WebhookEvent
@@ -18,6 +18,7 @@ from domain.payments import (
     cancellations,
     confirmations,
     events,
+    late_payments,
     openings,
     reconciliation,
     refunds,
@@ -85,6 +86,15 @@ class Till:
 
     def expire(self):
         return sweep.expire(self.sessions, self.now, CLOCKS)
+
+    def serve(self, order_id):
+        """Let the consumers of the order's tiers do a round each."""
+        for item in self.read(order_id).items:
+            with self.sessions.begin() as session:
+                allocation.serve(session, item.tier_id, self.now, CLOCKS, batch=100)
+
+    def conclude(self, order_id):
+        late_payments.conclude(self.sessions, order_id, self.now)
 
     def paid(self, card="visa", **values):
         order_id = self.hold(**values)

@@ -190,6 +190,31 @@ class TestWishes:
         session.refresh(order.items[0])
         assert (order.items[0].inventory_state, order.items[0].desired_state) == (wish, None)
 
+    def test_tickets_refunded_singly_free_their_seats_once(self, session):
+        order = OrderFactory(quantity=5, stage=OrderStage.COMPLETE)
+        (item,), tier = order.items, order.items[0].tier
+        for desired, sold in ((2, 3), (2, 3), (1, 3), (4, 1)):
+            item.desired_state, item.desired_returned = InventoryState.SOLD, desired
+            session.flush()
+            serve(session, tier)
+            assert counters(session, tier) == (0, sold)
+            session.refresh(item)
+            assert (item.desired_state, item.desired_returned) == (None, None)
+        tier.recount_due = True
+        item.desired_state = InventoryState.RELEASED
+        session.flush()
+        serve(session, tier)
+        assert counters(session, tier) == (0, 0)
+
+    def test_seats_given_back_singly_count_no_more_against_their_person(self, session):
+        tier = TicketTierFactory(max_per_person=4)
+        kept = OrderFactory(tier=tier, quantity=4, stage=OrderStage.COMPLETE)
+        kept.items[0].desired_state, kept.items[0].desired_returned = InventoryState.SOLD, 2
+        more, too_many = (OrderFactory(tier=tier, user=kept.user, quantity=quantity) for quantity in (2, 1))
+        serve(session, tier)
+        assert stages(session, more, too_many) == [OrderStage.HELD, OrderStage.CLOSED]
+        assert counters(session, tier) == (2, 2)
+
     def test_freed_stock_is_served_in_the_same_round(self, session):
         tier = TicketTierFactory(quantity=1)
         held = OrderFactory(tier=tier, stage=OrderStage.HELD)

@@ -5,7 +5,7 @@ import pytest
 
 from domain.errors import PermanentVendorError, RetryableVendorError
 from domain.messages import ReceivePaymentEvent
-from domain.payments import events, settlement
+from domain.payments import events, outcomes
 from domain.rules.states import (
     OrderStage,
 )
@@ -121,7 +121,7 @@ class TestReceiveEvent:
     def test_a_failure_while_acting_leaves_the_event_unprocessed(self, till, opened, monkeypatch):
         till.pay_by_client(opened)
         event = till.event({"object": "payment_intent", "id": till.read(opened).stripe_payment_intent_id})
-        monkeypatch.setattr(settlement.tickets, "issue", lambda *_: 1 / 0)
+        monkeypatch.setattr(outcomes.tickets, "issue", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             till.receive(event)
         assert till.inbox(event).processed_at is None

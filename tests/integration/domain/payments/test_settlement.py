@@ -8,8 +8,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from domain.errors import PermanentVendorError, RetryableVendorError
-from domain.messages import CancelPayment, RefundPayment, RenderTickets, ServeTier
+from domain.errors import RetryableVendorError
+from domain.messages import CancelPayment, RenderTickets, ServeTier
 from domain.models import Event, LedgerEntry, Order
 from domain.payments import (
     attempts,
@@ -169,63 +169,7 @@ class TestSettle:
                 session.flush()
 
 
-class TestLatePayment:
-    @pytest.fixture
-    def closed(self, till, opened):
-        """Return an order that closed while its intent could not be cancelled."""
-        till.give_up(opened, OrderReason.HOLD_EXPIRED)
-        till.gateway.fail("cancel_intent", DOWN)
-        till.cancel(opened)
-        till.advance(seconds=120)
-        till.expire()
-        assert till.read(opened).stage is OrderStage.CLOSED
-        return opened
-
-    def test_money_that_comes_after_the_end_goes_back_by_itself(self, till, closed):
-        till.pay_by_client(closed)
-        till.settle(closed)
-        order = till.read(closed)
-        assert (order.stage, order.reason) == (OrderStage.CLOSED, OrderReason.HOLD_EXPIRED)
-        assert till.tickets(closed) == []
-        (refund,) = till.refunds(closed)
-        assert refund.idempotency_key == f"order:{closed}:refund:1"
-        assert till.heard(RefundPayment) == [RefundPayment(refund.id)]
-        till.carry_out(refund.id)
-        order = till.read(closed)
-        assert (order.status, order.payment_status, order.refunded) == (
-            OrderStatus.REFUNDED,
-            PaymentStatus.REFUNDED,
-            order.total,
-        )
-        assert till.timeline(closed)[-3:] == ["late_payment", "refund_requested", "refunded"]
-        assert till.mails(closed) == ["order_cancelled", "late_payment_refunded"]
-        assert sum(amount for _, amount in till.ledger(closed)) == 0
-
-    def test_seeing_it_twice_refunds_once(self, till, closed):
-        till.pay_by_client(closed)
-        till.settle(closed)
-        till.settle(closed)
-        till.reconcile()
-        assert len(till.refunds(closed)) == 1
-
-    def test_cancelling_a_paid_stray_refunds_it_too(self, till, closed):
-        till.pay_by_client(closed)
-        till.cancel(closed)
-        assert len(till.refunds(closed)) == 1
-
-    def test_a_refused_refund_is_tried_again_until_it_succeeds(self, till, closed):
-        till.pay_by_client(closed)
-        till.settle(closed)
-        till.gateway.fail("refund", PermanentVendorError("Not enough money.", code="balance_insufficient"))
-        (refund,) = till.refunds(closed)
-        till.carry_out(refund.id)
-        first, second = till.refunds(closed)
-        assert (first.status, second.status) == (AttemptStatus.FAILED, AttemptStatus.CREATED)
-        assert second.created_at == first.created_at
-        assert "refund_failed" not in till.timeline(closed)
-        till.carry_out(second.id)
-        assert till.read(closed).payment_status is PaymentStatus.REFUNDED
-
+class TestUnwantedPayment:
     def test_a_payment_for_a_cancelled_event_goes_back(self, till, opened):
         cancel_event(till, opened)
         till.pay_by_client(opened)
