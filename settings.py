@@ -76,6 +76,7 @@ class Settings(BaseSettings):
 
     stripe_secret_key: Secret
     stripe_webhook_secret: Secret
+    """The signing secrets of all our endpoints, separated by commas; each may have two while it is rolled."""
     stripe_api_url: str = "https://api.stripe.com"
     stripe_timeout_seconds: Seconds = 10
     sendgrid_api_key: Secret
@@ -151,6 +152,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"the secret of {kid} is shorter than {JWT_SECRET_LENGTH} characters")
         return keys
 
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _check_list(cls, secrets: SecretStr) -> SecretStr:
+        if not all(part.strip() for part in secrets.get_secret_value().split(",")):
+            raise ValueError("secrets are written one,another")
+        return secrets
+
     @field_validator("currencies", mode="before")
     @classmethod
     def _read_currencies(cls, value: Any) -> Any:
@@ -171,6 +179,11 @@ class Settings(BaseSettings):
     def broker_url(self) -> str:
         """Where Celery's messages travel; Redis unless another broker is named."""
         return self.celery_broker_url or self.redis_url
+
+    @property
+    def stripe_webhook_secrets(self) -> tuple[str, ...]:
+        """Every secret by which a webhook of Stripe's may be signed."""
+        return tuple(part.strip() for part in self.stripe_webhook_secret.get_secret_value().split(","))
 
     @property
     def owner_database_url(self) -> str:

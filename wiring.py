@@ -33,7 +33,7 @@ def open_gateway(settings: Settings) -> PaymentGateway:
 
     return StripeGateway(
         secret_key=settings.stripe_secret_key.get_secret_value(),
-        webhook_secret=settings.stripe_webhook_secret.get_secret_value(),
+        webhook_secrets=settings.stripe_webhook_secrets,
         api_url=settings.stripe_api_url,
         timeout_seconds=settings.stripe_timeout_seconds,
     )

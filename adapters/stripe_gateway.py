@@ -1,40 +1,60 @@
 """Payments by Stripe: the `PaymentGateway` port over the real SDK.
 
-Translates values and errors, nothing more: retries belong to the states of our own attempts, so the SDK makes
-none. Only parameters that Stripe documents are sent.
+Calls, nothing more: values are translated in `stripe_values.py` and errors in `stripe_errors.py`, and retries belong
+to the states of our own attempts, so the SDK makes none. Only parameters that Stripe documents are sent.
 """
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
-import requests
 import stripe
 from stripe import StripeClient, StripeError
-from stripe.params import PaymentIntentCreateParams, RefundCreateParams
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from stripe.params import AccountLinkCreateParams, ChargeListParams, EventListParams
 
-from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError, VendorError
+from adapters import stripe_values as values
+from adapters.stripe_errors import UNKNOWN_OBJECT, translated, translating
+from domain.errors import ForgedEventError, RetryableVendorError
 from domain.ports import (
-    STORED_ERROR,
     UNEXPECTED_STATE,
+    Account,
+    AccountRequest,
+    ChargeReading,
+    Dispute,
     Intent,
     IntentRequest,
+    OnboardingLink,
     ProviderEvent,
     Refund,
     RefundRequest,
 )
 
-log = logging.getLogger(__name__)
-
 SIGNATURE_TOLERANCE_SECONDS = 300
+LARGEST_PAGE = 100
+EVENT_TYPES = (
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.canceled",
+    "payment_intent.processing",
+    "payment_intent.requires_action",
+    "charge.refunded",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "account.updated",
+)
+"""What we act on; Stripe takes at most twenty."""
 
 _ENDED = frozenset({"succeeded", "canceled"})
-_REFUSED, _CONFLICT, _SERVER_ERROR = 400, 409, 500
-_PASSING_CODES = frozenset({"lock_timeout", "rate_limit", "idempotency_key_in_use"})
 
 
 class StripeGateway:
@@ -44,11 +64,11 @@ class StripeGateway:
         self,
         *,
         secret_key: str,
-        webhook_secret: str,
+        webhook_secrets: Sequence[str],
         api_url: str = "https://api.stripe.com",
         timeout_seconds: float = 10,
     ) -> None:
-        self._webhook_secret = webhook_secret
+        self._webhook_secrets = tuple(webhook_secrets)
         self._client = StripeClient(
             secret_key,
             base_addresses={"api": api_url.rstrip("/")},
@@ -63,8 +83,10 @@ class StripeGateway:
 
         Raises `UnknownOutcomeError`, `RetryableVendorError` or `PermanentVendorError`.
         """
-        with _translating(writing=True):
-            made = self._client.v1.payment_intents.create(_intent_params(request), {"idempotency_key": idempotency_key})
+        with translating(writing=True):
+            made = self._client.v1.payment_intents.create(
+                values.intent_params(request), {"idempotency_key": idempotency_key}
+            )
         return self._current(made)
 
     def confirm_intent(self, intent_id: str, payment_method: str, idempotency_key: str) -> Intent:
@@ -100,8 +122,8 @@ class StripeGateway:
 
     def find_intent(self, intent_id: str) -> Intent:
         """Read an intent. Raises `RetryableVendorError`, or `PermanentVendorError` when there is none."""
-        with _translating(writing=False):
-            return _intent(self._client.v1.payment_intents.retrieve(intent_id))
+        with translating(writing=False):
+            return values.intent(self._client.v1.payment_intents.retrieve(intent_id))
 
     def refund(self, request: RefundRequest, idempotency_key: str) -> Refund:
         """Give money back (docs.stripe.com/api/refunds/create).
@@ -109,47 +131,124 @@ class StripeGateway:
         Raises `UnknownOutcomeError`, `RetryableVendorError`, or `PermanentVendorError` with Stripe's code, such as
         charge_already_refunded.
         """
-        with _translating(writing=True):
-            made = self._client.v1.refunds.create(_refund_params(request), {"idempotency_key": idempotency_key})
-        return self.find_refund(made.id) if _replayed(made) else _refund(made)
+        with translating(writing=True):
+            made = self._client.v1.refunds.create(values.refund_params(request), {"idempotency_key": idempotency_key})
+        return self.find_refund(made.id) if _replayed(made) else values.refund(made)
 
     def find_refund(self, refund_id: str) -> Refund:
         """Read a refund. Raises `RetryableVendorError`, or `PermanentVendorError` when there is none."""
-        with _translating(writing=False):
-            return _refund(self._client.v1.refunds.retrieve(refund_id))
+        with translating(writing=False):
+            return values.refund(self._client.v1.refunds.retrieve(refund_id))
 
     def find_refund_by_reference(self, intent_id: str, reference: UUID) -> Refund | None:
         """Look among an intent's refunds for ours (docs.stripe.com/api/refunds/list).
 
         Raises `RetryableVendorError`, or `PermanentVendorError` when there is no such intent.
         """
-        with _translating(writing=False):
+        with translating(writing=False):
             for found in self._client.v1.refunds.list({"payment_intent": intent_id, "limit": 100}).auto_paging_iter():
                 if (found.to_dict().get("metadata") or {}).get("refund_id") == str(reference):
-                    return _refund(found)
+                    return values.refund(found)
         return None
+
+    def find_dispute(self, dispute_id: str) -> Dispute:
+        """Read a dispute. Raises `RetryableVendorError`, or `PermanentVendorError` when there is none."""
+        with translating(writing=False):
+            return values.dispute(self._client.v1.disputes.retrieve(dispute_id))
+
+    def list_charges(self, group: UUID) -> Iterator[ChargeReading]:
+        """Yield every captured charge of a group (docs.stripe.com/api/charges/list).
+
+        Raises `RetryableVendorError` or `PermanentVendorError`.
+        """
+        filters: ChargeListParams = {
+            "transfer_group": str(group),
+            "limit": LARGEST_PAGE,
+            "expand": ["data.application_fee"],
+        }
+        with translating(writing=False):
+            for found in self._client.v1.charges.list(filters).auto_paging_iter():
+                if found.captured and found.status == "succeeded":
+                    yield values.charge(found, self._disputes(found) if found.disputed else ())
+
+    def open_account(self, request: AccountRequest, idempotency_key: str) -> Account:
+        """Open a connected account (docs.stripe.com/api/accounts/create).
+
+        Raises `UnknownOutcomeError`, `RetryableVendorError` or `PermanentVendorError`.
+        """
+        with translating(writing=True):
+            made = self._client.v1.accounts.create(values.account_params(request), {"idempotency_key": idempotency_key})
+        return self.find_account(made.id) if _replayed(made) else values.account(made)
+
+    def find_account(self, account_id: str) -> Account:
+        """Read a connected account.
+
+        Raises `RetryableVendorError`, or `PermanentVendorError` when there is none or it has left us.
+        """
+        with translating(writing=False):
+            return values.account(self._client.v1.accounts.retrieve(account_id))
+
+    def link_account(self, account_id: str, *, return_url: str, refresh_url: str) -> OnboardingLink:
+        """Make a link to onboarding (docs.stripe.com/api/account_links/create).
+
+        Raises `RetryableVendorError`, or `PermanentVendorError` when there is no such account.
+        """
+        wanted: AccountLinkCreateParams = {
+            "account": account_id,
+            "type": "account_onboarding",
+            "return_url": return_url,
+            "refresh_url": refresh_url,
+        }
+        # A link that nobody saw harms nobody: there is no unknown outcome to look up.
+        with translating(writing=False):
+            return values.onboarding_link(self._client.v1.account_links.create(wanted))
+
+    def list_events(self, after: str | None, since: datetime, limit: int) -> Sequence[ProviderEvent]:
+        """Return our own account's events that we act on, oldest first (docs.stripe.com/api/events/list).
+
+        Raises `RetryableVendorError` or `PermanentVendorError`.
+        """
+        with translating(writing=False):
+            if after is not None:
+                try:
+                    found = self._events({"ending_before": after, "limit": min(limit, LARGEST_PAGE)})
+                    return [values.event(event.to_dict()) for event in islice(found, limit)]
+                except stripe.InvalidRequestError as error:
+                    if error.code != UNKNOWN_OBJECT:
+                        raise
+            # Without a cursor Stripe begins at the newest: the oldest are those that come last.
+            newest_first = self._events({"created": {"gte": int(since.timestamp())}, "limit": LARGEST_PAGE})
+            return [values.event(event.to_dict()) for event in reversed(deque(newest_first, maxlen=limit))]
 
     def read_event(self, payload: bytes, signature: str) -> ProviderEvent:
         """Verify a webhook over its raw bytes (docs.stripe.com/webhooks/signature) and return it.
 
-        Raises `ForgedEventError` if it is not Stripe's, older than five minutes, or no event at all.
+        Any of our secrets may have signed it: each endpoint has one, and two while it is rolled. Raises
+        `ForgedEventError` if none has, if it is older than five minutes, or no event at all.
         """
+        if not any(_is_signed(payload, signature, secret) for secret in self._webhook_secrets):
+            raise ForgedEventError("The webhook's signature is wrong or stale.")
         try:
-            stripe.WebhookSignature.verify_header(payload, signature, self._webhook_secret, SIGNATURE_TOLERANCE_SECONDS)
             body = json.loads(payload)
-        except (stripe.SignatureVerificationError, ValueError, RecursionError):
-            raise ForgedEventError("The webhook's signature is wrong or stale.") from None
+        except (ValueError, RecursionError):
+            raise ForgedEventError("The webhook's body is no event.") from None
         if not isinstance(body, dict) or body.get("object") != "event":
             raise ForgedEventError("The webhook's body is no event.")
-        return ProviderEvent(id=str(body["id"]), type=str(body["type"]), payload=body)
+        return values.event(body)
+
+    def _disputes(self, charge: stripe.Charge) -> Iterator[stripe.Dispute]:
+        return self._client.v1.disputes.list({"charge": charge.id, "limit": LARGEST_PAGE}).auto_paging_iter()
+
+    def _events(self, filters: EventListParams) -> Iterator[stripe.Event]:
+        return self._client.v1.events.list({**filters, "types": list(EVENT_TYPES)}).auto_paging_iter()
 
     def _current(self, intent: stripe.PaymentIntent) -> Intent:
         # A replayed answer shows the intent as it was then.
-        return self.find_intent(intent.id) if _replayed(intent) else _intent(intent)
+        return self.find_intent(intent.id) if _replayed(intent) else values.intent(intent)
 
     def _ended(self, intent_id: str, error: StripeError) -> Intent:
         if error.code != UNEXPECTED_STATE:
-            raise _translated(error, writing=True) from error
+            raise translated(error, writing=True) from error
         intent = self.find_intent(intent_id)
         if intent.status in _ENDED:
             return intent
@@ -157,127 +256,14 @@ class StripeGateway:
         raise RetryableVendorError(message, code=UNEXPECTED_STATE) from error
 
 
-def _intent_params(request: IntentRequest) -> PaymentIntentCreateParams:
-    params: PaymentIntentCreateParams = {
-        "amount": request.amount,
-        "currency": request.currency.lower(),
-        "description": request.description,
-        "metadata": {
-            "order_id": str(request.order_id),
-            "order_number": request.order_number,
-            "attempt_id": str(request.reference),
-        },
-        # Without redirects a worker can confirm with no return_url, which Stripe demands otherwise; cards, wallets
-        # and 3-D Secure in Stripe.js need none.
-        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-    }
-    if request.receipt_email:
-        params["receipt_email"] = request.receipt_email
-    if request.destination:
-        # A destination charge. No `on_behalf_of`: the platform sells, so it is the merchant on the buyer's statement,
-        # and promoters need no card_payments capability (docs.stripe.com/connect/destination-charges).
-        params["transfer_data"] = {"destination": request.destination.account_id}
-        params["application_fee_amount"] = request.destination.application_fee
-    return params
+def _is_signed(payload: bytes, signature: str, secret: str) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(payload, signature, secret, SIGNATURE_TOLERANCE_SECONDS)
+    except (stripe.SignatureVerificationError, ValueError):
+        return False
+    return True
 
 
-def _refund_params(request: RefundRequest) -> RefundCreateParams:
-    params: RefundCreateParams = {
-        "payment_intent": request.intent_id,
-        "amount": request.amount,
-        "metadata": {"refund_id": str(request.reference)},
-    }
-    # Stripe refuses both flags, even when false, on charges that have nothing to reverse.
-    if request.reverse_transfer:
-        params["reverse_transfer"] = True
-    if request.refund_application_fee:
-        params["refund_application_fee"] = True
-    return params
-
-
-def _intent(found: stripe.PaymentIntent) -> Intent:
-    body = found.to_dict()
-    failure = body.get("last_payment_error") or {}
-    transfer = body.get("transfer_data") or {}
-    return Intent(
-        id=found.id,
-        status=found.status,
-        amount=found.amount,
-        amount_received=found.amount_received,
-        currency=found.currency.upper(),
-        client_secret=found.client_secret or "",
-        livemode=found.livemode,
-        account_id=_id(transfer.get("destination")),
-        charge_id=_id(body.get("latest_charge")),
-        next_action=body.get("next_action"),
-        error_code=failure.get("decline_code") or failure.get("code"),
-        error_message=failure.get("message"),
-        metadata=body.get("metadata") or {},
-    )
-
-
-def _refund(found: stripe.Refund) -> Refund:
-    return Refund(
-        id=found.id,
-        status=found.status or "pending",
-        amount=found.amount,
-        currency=found.currency.upper(),
-        intent_id=_id(found.payment_intent),
-        failure_reason=found.to_dict().get("failure_reason"),
-    )
-
-
-def _id(value: Any) -> str | None:
-    # A field that can be expanded holds an id or the object itself.
-    return value if isinstance(value, str) or value is None else str(value["id"])
-
-
-def _replayed(answer: stripe.PaymentIntent | stripe.Refund) -> bool:
+def _replayed(answer: stripe.PaymentIntent | stripe.Refund | stripe.Account) -> bool:
     response = answer.last_response
     return response is not None and response.headers.get("Idempotent-Replayed") == "true"
-
-
-@contextmanager
-def _translating(*, writing: bool) -> Iterator[None]:
-    try:
-        yield
-    except StripeError as error:
-        raise _translated(error, writing=writing) from error
-
-
-def _translated(error: StripeError, *, writing: bool) -> VendorError:
-    """Sort Stripe's errors (docs.stripe.com/api/errors, docs.stripe.com/error-low-level)."""
-    message = error.user_message or type(error).__name__
-    code = error.code or (error.error.code if error.error else None)
-    status = error.http_status or 0
-    uncertain = UnknownOutcomeError if writing else RetryableVendorError
-    if isinstance(error, stripe.APIConnectionError):
-        never_sent = _never_sent(error.__cause__)
-        return (RetryableVendorError if never_sent else uncertain)("Stripe did not answer.", code="connection")
-    if isinstance(error, stripe.RateLimitError) or status == _CONFLICT or code in _PASSING_CODES:
-        return RetryableVendorError(message, code=code or "rate_limit", retry_after=_retry_after(error))
-    if status >= _SERVER_ERROR or status < _REFUSED:
-        stored = (error.headers or {}).get("Idempotent-Replayed") == "true"
-        return uncertain(message, code=STORED_ERROR if stored else code, retry_after=_retry_after(error))
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        # Our key is wrong, not what we asked for: no order may end because of it.
-        log.error("stripe.key_refused status=%s code=%s", status, code)
-        return RetryableVendorError(message, code=code or _kind(error))
-    return PermanentVendorError(message, code=code or _kind(error))
-
-
-def _never_sent(cause: BaseException | None) -> bool:
-    """Tell whether a connection could not even be made, so that Stripe cannot have done anything."""
-    if isinstance(cause, requests.ConnectTimeout):
-        return True
-    reason = cause.args[0] if isinstance(cause, requests.ConnectionError) and cause.args else None
-    return isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError)
-
-
-def _retry_after(error: StripeError) -> float | None:
-    given = (error.headers or {}).get("Retry-After", "")
-    return float(given) if given.isdecimal() else None
-
-
-def _kind(error: StripeError) -> str | None:
-    return str(error.error.type) if error.error and error.error.type else None

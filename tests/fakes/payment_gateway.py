@@ -1,40 +1,38 @@
 """Payments in memory: the same contract as `adapters.stripe_gateway`, with trouble on demand and no HTTP."""
 
-import hashlib
-import hmac
-import itertools
-import json
-import threading
-import time
-from collections import defaultdict
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError
-from domain.ports import UNEXPECTED_STATE, Intent, ProviderEvent, Refund
+from domain.errors import PermanentVendorError, RetryableVendorError
+from domain.ports import UNEXPECTED_STATE, ChargeReading, Dispute, Intent, Refund
+from tests.fakes.connected_accounts import FakeConnectedAccounts
 from tools.stack.stripe.cards import BANKS, CARDS, name_of_method
 
-TOLERANCE_SECONDS = 300
 ENDED = {"succeeded", "canceled"}
+INQUIRIES = {"warning_needs_response", "warning_under_review"}
+CHARGED_BACK = {"needs_response", "under_review", "lost"}
+ANNOUNCED = {
+    "succeeded": "payment_intent.succeeded",
+    "canceled": "payment_intent.canceled",
+    "processing": "payment_intent.processing",
+    "requires_action": "payment_intent.requires_action",
+    "requires_payment_method": "payment_intent.payment_failed",
+}
 
 
-class FakePaymentGateway:
-    """Keeps `intents` and `refunds` by id; `calls` tells what was asked, in order."""
+class FakePaymentGateway(FakeConnectedAccounts):
+    """Keeps `intents`, `refunds` and `disputes` by id; without `balance_suffices` refunds are refused."""
 
     def __init__(self, webhook_secret="whsec_fake"):
+        super().__init__(webhook_secret)
         self.intents = {}
         self.refunds = {}
-        self.calls = []
-        self._secret = webhook_secret
-        self._answers = {}
+        self.disputes = {}
+        self.balance_suffices = True
+        self._requests = {}
+        self._refunded_fees = {}
         self._references = {}
         self._waiting = {}
-        self._troubles = defaultdict(list)
-        self._numbers = itertools.count(1)
-        self._lock = threading.RLock()
-
-    def fail(self, call, error, *, after=False):
-        """Let the next call of this name raise, before it did anything or after it did."""
-        self._troubles[call].append((error, after))
 
     def authenticate(self, intent_id, *, succeed=True):
         """Let the card's owner consent to a payment that waits for it, or refuse."""
@@ -66,32 +64,55 @@ class FakePaymentGateway:
             )
         )
 
-    def sign(self, payload, timestamp=None):
-        """Return a signature header as the provider would make it."""
-        moment = int(time.time()) if timestamp is None else timestamp
-        mac = hmac.new(self._secret.encode(), f"{moment}.".encode() + payload, hashlib.sha256)
-        return f"t={moment},v1={mac.hexdigest()}"
+    def open_dispute(self, intent_id, reason="fraudulent", *, inquiry=False):
+        """Let the owner of the card dispute what is left of a payment; an inquiry of the bank's takes nothing."""
+        intent = self.intents[intent_id]
+        amount = intent.amount - self._refunded(intent_id)
+        dispute = Dispute(
+            id=f"du_fake{next(self._numbers)}",
+            status="warning_needs_response" if inquiry else "needs_response",
+            reason=reason,
+            amount=amount,
+            currency=intent.currency,
+            intent_id=intent_id,
+            charge_id=intent.charge_id,
+            withdrawn=0 if inquiry else amount,
+            evidence_due_at=datetime.now(UTC).replace(microsecond=0) + timedelta(days=9),
+        )
+        self._tell(dispute, "charge.dispute.created", *([] if inquiry else ["charge.dispute.funds_withdrawn"]))
+        return dispute
+
+    def close_dispute(self, dispute_id, outcome):
+        """Let the bank decide: won gives the money back, lost keeps it; an inquiry comes to nothing."""
+        dispute = self.disputes[dispute_id]
+        if dispute.status in INQUIRIES:
+            return self._tell(replace(dispute, status="warning_closed"), "charge.dispute.closed")
+        if outcome == "lost":
+            return self._tell(replace(dispute, status="lost"), "charge.dispute.closed")
+        won = replace(dispute, status="won", withdrawn=0)
+        return self._tell(won, "charge.dispute.funds_reinstated", "charge.dispute.closed")
 
     def open_intent(self, request, idempotency_key):
         def open_it():
+            self._check_destination(request.destination)
             identifier = f"pi_fake{next(self._numbers)}"
-            return self._keep(
-                Intent(
-                    id=identifier,
-                    status="requires_payment_method",
-                    amount=request.amount,
-                    amount_received=0,
-                    currency=request.currency.upper(),
-                    client_secret=f"{identifier}_secret_fake",
-                    livemode=False,
-                    account_id=request.destination.account_id if request.destination else None,
-                    metadata={
-                        "order_id": str(request.order_id),
-                        "order_number": request.order_number,
-                        "attempt_id": str(request.reference),
-                    },
-                )
+            self._requests[identifier] = request
+            self.intents[identifier] = Intent(
+                id=identifier,
+                status="requires_payment_method",
+                amount=request.amount,
+                amount_received=0,
+                currency=request.currency.upper(),
+                client_secret=f"{identifier}_secret_fake",
+                livemode=False,
+                account_id=request.destination.account_id if request.destination else None,
+                metadata={
+                    "order_id": str(request.order_id),
+                    "order_number": request.order_number,
+                    "attempt_id": str(request.reference),
+                },
             )
+            return self.intents[identifier]
 
         opened = self._once("open_intent", idempotency_key, request, open_it)
         return self.intents[opened.id]
@@ -140,20 +161,16 @@ class FakePaymentGateway:
             intent = self._intent(request.intent_id)
             if intent.status != "succeeded":
                 raise PermanentVendorError("There is no successful charge to refund.", code="invalid_request_error")
-            left = intent.amount - sum(
-                refund.amount
-                for refund in self.refunds.values()
-                if refund.intent_id == intent.id and refund.status not in {"failed", "canceled"}
-            )
+            left = intent.amount - self._refunded(intent.id)
             if not left:
                 raise PermanentVendorError("It has already been refunded.", code="charge_already_refunded")
+            if any(found.intent_id == intent.id and found.status in CHARGED_BACK for found in self.disputes.values()):
+                raise PermanentVendorError("The charge has been charged back.", code="charge_disputed")
             if request.amount > left:
                 raise PermanentVendorError("That is more than is left.", code="invalid_request_error")
-            identifier = f"re_fake{next(self._numbers)}"
-            refund = Refund(identifier, "succeeded", request.amount, intent.currency, intent.id)
-            self.refunds[identifier] = refund
-            self._references[request.reference] = identifier
-            return refund
+            if not self.balance_suffices:
+                raise PermanentVendorError("The balance does not cover the refund.", code="balance_insufficient")
+            return self._give_back(intent, request)
 
         return self.refunds[self._once("refund", idempotency_key, request, give_back).id]
 
@@ -172,19 +189,63 @@ class FakePaymentGateway:
 
         return self._once("find_refund_by_reference", None, None, find)
 
-    def read_event(self, payload, signature):
-        parts = dict(part.partition("=")[::2] for part in signature.split(","))
-        timestamp = int(parts["t"]) if parts.get("t", "").isdecimal() else 0
-        expected = self.sign(payload, timestamp).partition("v1=")[2]
-        if timestamp < time.time() - TOLERANCE_SECONDS or not hmac.compare_digest(parts.get("v1", ""), expected):
-            raise ForgedEventError("The webhook's signature is wrong or stale.")
-        try:
-            body = json.loads(payload)
-        except ValueError:
-            raise ForgedEventError("The webhook's body is no event.") from None
-        if not isinstance(body, dict) or body.get("object") != "event":
-            raise ForgedEventError("The webhook's body is no event.")
-        return ProviderEvent(body["id"], body["type"], body)
+    def find_dispute(self, dispute_id):
+        def find():
+            if dispute_id not in self.disputes:
+                raise PermanentVendorError(f"No such dispute: '{dispute_id}'", code="resource_missing")
+            return self.disputes[dispute_id]
+
+        return self._once("find_dispute", None, None, find)
+
+    def list_charges(self, group):
+        paid = [self.intents[intent_id] for intent_id in self._requests if self._requests[intent_id].group == group]
+        yield from self._once(
+            "list_charges",
+            None,
+            None,
+            lambda: [self._reading(intent) for intent in reversed(paid) if intent.status == "succeeded"],
+        )
+
+    def _give_back(self, intent, request):
+        identifier = f"re_fake{next(self._numbers)}"
+        self.refunds[identifier] = Refund(identifier, "succeeded", request.amount, intent.currency, intent.id)
+        self._references[request.reference] = identifier
+        if request.refund_application_fee:
+            share = 2 * self._fee(intent.id) * self._refunded(intent.id)
+            self._refunded_fees[intent.id] = (share + intent.amount) // (2 * intent.amount)
+        about = {"object": "refund", "id": identifier, "payment_intent": intent.id}
+        self.add_event("refund.created", about | {"metadata": {"refund_id": str(request.reference)}})
+        self.add_event("charge.refunded", {"object": "charge", "id": intent.charge_id, "payment_intent": intent.id})
+        return self.refunds[identifier]
+
+    def _refunded(self, intent_id):
+        return sum(
+            refund.amount
+            for refund in self.refunds.values()
+            if refund.intent_id == intent_id and refund.status not in {"failed", "canceled"}
+        )
+
+    def _fee(self, intent_id):
+        request = self._requests.get(intent_id)
+        return request.destination.application_fee if request and request.destination else 0
+
+    def _reading(self, intent):
+        return ChargeReading(
+            id=intent.charge_id,
+            intent_id=intent.id,
+            amount=intent.amount,
+            currency=intent.currency,
+            refunded=self._refunded(intent.id),
+            fee=self._fee(intent.id) - self._refunded_fees.get(intent.id, 0),
+            withdrawn=sum(found.withdrawn for found in self.disputes.values() if found.intent_id == intent.id),
+        )
+
+    def _tell(self, dispute, *event_types):
+        self.disputes[dispute.id] = dispute
+        about = {"object": "dispute", "id": dispute.id, "charge": dispute.charge_id, "status": dispute.status}
+        for event_type in event_types:
+            self.add_event(event_type, about | {"payment_intent": dispute.intent_id})
+        return dispute
 
     def _charge(self, intent, card):
         charge = f"ch_fake{next(self._numbers)}"
@@ -198,7 +259,10 @@ class FakePaymentGateway:
                     error_message=card.decline.message,
                 )
             )
-        return self._keep(replace(intent, status="succeeded", charge_id=charge, amount_received=intent.amount))
+        paid = self._keep(replace(intent, status="succeeded", charge_id=charge, amount_received=intent.amount))
+        if getattr(card, "dispute", None):
+            self.open_dispute(intent.id, card.dispute, inquiry=card.inquiry)
+        return paid
 
     def _intent(self, intent_id):
         if intent_id not in self.intents:
@@ -207,22 +271,6 @@ class FakePaymentGateway:
 
     def _keep(self, intent):
         self.intents[intent.id] = intent
+        about = {"object": "payment_intent", "id": intent.id, "status": intent.status}
+        self.add_event(ANNOUNCED[intent.status], about | {"metadata": dict(intent.metadata)})
         return intent
-
-    def _once(self, call, key, asked, act):
-        with self._lock:
-            self.calls.append(call)
-            error, after = self._troubles[call].pop(0) if self._troubles[call] else (None, False)
-            if error and not after:
-                raise error
-            if key not in self._answers:
-                answer = act()
-                if key is not None:
-                    self._answers[key] = (call, asked, answer)
-            elif self._answers[key][:2] != (call, asked):
-                raise PermanentVendorError("The key was used for another request.", code="idempotency_error")
-            else:
-                answer = self._answers[key][2]
-            if error:
-                raise error
-            return answer

@@ -87,6 +87,8 @@ class TestStart:
             ("TICKET_KEYS", ","),
             ("BCRYPT_ROUNDS", "3"),
             ("JWT_KEYS", "k1:short"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_1,,whsec_2"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_1, "),
             ("TICKET_KEYS", "t1:c2VlZA=="),
             ("REDIS_URL", "localhost"),
             ("PUBLIC_URL", "tickets.example.com"),
@@ -152,6 +154,11 @@ class TestSettings:
     def test_a_key_may_hold_the_character_that_separates_it(self, env_file, monkeypatch):
         monkeypatch.setenv("JWT_KEYS", "k1:a:b" + "c" * 32)
         assert load().jwt_keys["k1"].get_secret_value() == "a:b" + "c" * 32
+
+    def test_webhooks_may_have_several_secrets(self, env_file, monkeypatch):
+        assert load().stripe_webhook_secrets == ("whsec_1",)
+        monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_own, whsec_connect")
+        assert load().stripe_webhook_secrets == ("whsec_own", "whsec_connect")
 
     def test_currencies_are_read_as_people_write_them(self, env_file, monkeypatch):
         monkeypatch.setenv("CURRENCIES", "eur, Dkk")

@@ -6,38 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.stripe_gateway import StripeGateway
 from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError
 from domain.ports import Destination, RefundRequest
-from tests.fixtures.payments import InMemory, OverHTTP, asking, key, opened, paid
-from tools.stack.stripe.server import running
+from tests.fixtures.payments import SECRET, asking, key, opened, paid
 from tools.stack.stripe.webhooks import signature
-
-SECRET = "whsec_contract"
-
-
-@pytest.fixture(scope="module")
-def standin():
-    with running(webhook_secret=SECRET, secret_key="sk_test_contract") as server:
-        yield server
-
-
-@pytest.fixture
-def stripe_gateway(standin):
-    yield StripeGateway(secret_key="sk_test_contract", webhook_secret=SECRET, api_url=standin.url, timeout_seconds=5)
-    standin.simulator.faults.clear()
-
-
-@pytest.fixture(params=["stripe", "fake"])
-def world(request, standin):
-    if request.param == "fake":
-        return InMemory(SECRET)
-    return OverHTTP(request.getfixturevalue("stripe_gateway"), standin)
-
-
-@pytest.fixture
-def gateway(world):
-    return world.gateway
 
 
 class TestOpening:
@@ -223,6 +195,19 @@ class TestRefunding:
             gateway.refund(RefundRequest(uuid4(), intent.id, 1), key())
         assert refusal.value.code == "charge_already_refunded"
 
+    def test_a_refusal_stays_with_its_key(self, world, gateway):
+        intent, once = paid(gateway), key()
+        request = RefundRequest(uuid4(), intent.id, 4200)
+        world.fund(sufficient=False)
+        with pytest.raises(PermanentVendorError) as refusal:
+            gateway.refund(request, once)
+        assert refusal.value.code == "balance_insufficient"
+        world.fund(sufficient=True)
+        with pytest.raises(PermanentVendorError) as again:
+            gateway.refund(request, once)
+        assert again.value.code == "balance_insufficient"
+        assert gateway.refund(request, key()).status == "succeeded"
+
     def test_the_same_key_refunds_once(self, gateway):
         intent, once = paid(gateway), key()
         request = RefundRequest(uuid4(), intent.id, 4200)
@@ -264,6 +249,13 @@ class TestReadingEvents:
     def test_another_secret_is_forged(self, gateway):
         with pytest.raises(ForgedEventError):
             gateway.read_event(self.PAYLOAD, signature("whsec_other", self.PAYLOAD, int(time.time())))
+
+    def test_an_event_of_a_connected_account_names_it(self, gateway):
+        payload = json.dumps(json.loads(self.PAYLOAD) | {"account": "acct_promoter"}).encode()
+        event = gateway.read_event(payload, signature(SECRET, payload, int(time.time())))
+        assert event.account == "acct_promoter"
+        own = gateway.read_event(self.PAYLOAD, signature(SECRET, self.PAYLOAD, int(time.time())))
+        assert own.account is None
 
     def test_a_changed_body_is_forged(self, gateway):
         header = signature(SECRET, self.PAYLOAD, int(time.time()))

@@ -23,7 +23,9 @@ def standin():
 
 @pytest.fixture
 def gateway(standin):
-    return StripeGateway(secret_key="sk_test_contract", webhook_secret=SECRET, api_url=standin.url, timeout_seconds=5)
+    return StripeGateway(
+        secret_key="sk_test_contract", webhook_secrets=[SECRET], api_url=standin.url, timeout_seconds=5
+    )
 
 
 def intents_of(standin, request):
@@ -69,7 +71,7 @@ def test_a_cut_after_the_effect_is_unknown_and_the_same_key_finds_it(gateway, st
 
 def test_a_timeout_is_unknown(standin):
     hasty = StripeGateway(
-        secret_key="sk_test_contract", webhook_secret=SECRET, api_url=standin.url, timeout_seconds=0.2
+        secret_key="sk_test_contract", webhook_secrets=[SECRET], api_url=standin.url, timeout_seconds=0.2
     )
     standin.simulator.faults.add(Fault(call="payment_intent.create", when="after", outcome="none", latency_seconds=1))
     request = asking()
@@ -101,14 +103,14 @@ def test_reading_is_never_unknown(gateway, standin):
 def test_nobody_listening_means_that_nothing_happened():
     with running() as gone:
         url = gone.url
-    gateway = StripeGateway(secret_key="sk_test_x", webhook_secret=SECRET, api_url=url, timeout_seconds=1)
+    gateway = StripeGateway(secret_key="sk_test_x", webhook_secrets=[SECRET], api_url=url, timeout_seconds=1)
     with pytest.raises(RetryableVendorError) as refusal:
         opened(gateway)
     assert not isinstance(refusal.value, UnknownOutcomeError)
 
 
 def test_a_wrong_key_of_ours_ends_nothing_and_is_told_to_us(standin, caplog):
-    gateway = StripeGateway(secret_key="sk_test_wrongandlong", webhook_secret=SECRET, api_url=standin.url)
+    gateway = StripeGateway(secret_key="sk_test_wrongandlong", webhook_secrets=[SECRET], api_url=standin.url)
     with pytest.raises(RetryableVendorError) as refusal:
         opened(gateway)
     assert not isinstance(refusal.value, UnknownOutcomeError)

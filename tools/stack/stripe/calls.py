@@ -188,7 +188,7 @@ CREATE_PAYMENT_METHOD = Hash(
 LIST_PAYMENT_METHODS = Hash(
     _PAGE | _fields(type=Text(choices=("card",))) | _refused("allow_redisplay", "customer", "customer_account")
 )
-LIST_CHARGES = Hash(_PAGE | _CREATED | _fields(payment_intent=Text()) | _refused("customer", "transfer_group"))
+LIST_CHARGES = Hash(_PAGE | _CREATED | _fields(payment_intent=Text(), transfer_group=Text()) | _refused("customer"))
 
 CREATE_REFUND = Hash(
     _EXPAND
@@ -205,6 +205,72 @@ CREATE_REFUND = Hash(
 )
 UPDATE_REFUND = Hash(_EXPAND | _fields(metadata=Metadata()))
 LIST_REFUNDS = Hash(_PAGE | _CREATED | _fields(charge=Text(), payment_intent=Text()))
+
+LIST_DISPUTES = Hash(_PAGE | _CREATED | _fields(charge=Text(), payment_intent=Text()))
+
+# Stripe demands neither; without them it opens a standard account, which the stand-in does not simulate.
+CREATE_ACCOUNT = Hash(
+    _EXPAND
+    | _fields(
+        business_profile=Hash(
+            _fields(
+                name=Text(blank=True),
+                product_description=Text(blank=True),
+                support_email=Email(),
+                support_phone=Text(blank=True),
+                support_url=Text(blank=True),
+                url=Text(blank=True),
+            )
+            | _refused(
+                "annual_revenue",
+                "estimated_worker_count",
+                "mcc",
+                "minority_owned_business_designation",
+                "monthly_estimated_revenue",
+                "specified_commercial_transactions_act_url",
+                "support_address",
+            )
+        ),
+        capabilities=Hash(_fields(transfers=Hash(_fields(requested=Flag()), required=("requested",)))),
+        controller=Hash(
+            _fields(
+                fees=Hash(_fields(payer=Text(choices=("application",)))),
+                losses=Hash(_fields(payments=Text(choices=("application",)))),
+                requirement_collection=Text(choices=("stripe",)),
+                stripe_dashboard=Hash(_fields(type=Text(choices=("express",)))),
+            ),
+            required=("fees", "losses", "stripe_dashboard"),
+        ),
+        country=Text(),
+        email=Email(),
+        metadata=Metadata(),
+    )
+    | _refused(
+        "account_token",
+        "business_type",
+        "company",
+        "default_currency",
+        "documents",
+        "external_account",
+        "groups",
+        "individual",
+        "settings",
+        "tos_acceptance",
+        "type",
+    ),
+    required=("capabilities", "controller"),
+)
+CREATE_ACCOUNT_LINK = Hash(
+    _EXPAND
+    | _fields(
+        account=Text(),
+        refresh_url=Text(),
+        return_url=Text(),
+        type=Text(choices=("account_onboarding",)),
+    )
+    | _refused("collect", "collection_options"),
+    required=("account", "refresh_url", "return_url", "type"),
+)
 
 LIST_EVENTS = Hash(_PAGE | _CREATED | _fields(type=Text(), types=ListOf(Text(), longest=20), delivery_success=Flag()))
 RETRIEVE = Hash(_EXPAND)

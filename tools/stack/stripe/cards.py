@@ -29,6 +29,10 @@ class Card:
     decline: Decline | None = None
     authentication: bool = False
     refund: Literal["succeeds", "pending", "fails"] = "succeeds"
+    dispute: str | None = None
+    """Why the owner disputes each charge, in Stripe's word."""
+    inquiry: bool = False
+    """Whether the owner's bank only inquires."""
 
     @property
     def last4(self) -> str:
@@ -95,6 +99,9 @@ CARDS: dict[str, Card] = {
     "bypassPending": Card("4000000000000077"),
     "pendingRefund": Card("4000000000007726", refund="pending"),
     "refundFail": Card("4000000000005126", refund="fails"),
+    "createDispute": Card("4000000000000259", dispute="fraudulent"),
+    "createDisputeProductNotReceived": Card("4000000000002685", dispute="product_not_received"),
+    "createDisputeInquiry": Card("4000000000001976", dispute="fraudulent", inquiry=True),
     "radarBlock": Card("4100000000000019", decline=_DECLINES["Fraudulent"][1]),
     "authenticationRequired": Card("4000002760003184", country="DE", authentication=True),
     "authenticationRequiredOnSetup": Card("4000002500003155", country="FR", authentication=True),

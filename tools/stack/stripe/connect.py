@@ -12,13 +12,18 @@ ACCOUNT_PREFIX = "acct_"
 
 
 def check_account(account: str) -> None:
-    """Refuse an account that could not exist; the stand-in knows no others apart."""
+    """Refuse an account that could not exist; one that could need not have been opened here."""
     if not account.startswith(ACCOUNT_PREFIX) or not account.isascii() or len(account) > 255:  # noqa: PLR2004
-        message = (
-            f"The provided key does not have access to account '{account[:40]}' (or that account does not exist). "
-            "Application access may have been revoked."
-        )
-        raise RefusalError(403, envelope("invalid_request_error", message, code="account_invalid"))
+        raise unknown_account(account)
+
+
+def unknown_account(account: str) -> RefusalError:
+    """Return the refusal for an account that the key may not see, whether or not it exists."""
+    message = (
+        f"The provided key does not have access to account '{account[:40]}' (or that account does not exist). "
+        "Application access may have been revoked."
+    )
+    return RefusalError(403, envelope("invalid_request_error", message, code="account_invalid"))
 
 
 def check_shares(call: Call, parameters: Body) -> None:
@@ -31,6 +36,7 @@ def check_shares(call: Call, parameters: Body) -> None:
         if account is not None and not account.startswith(ACCOUNT_PREFIX):
             message = f"No such destination: '{account}'" if "destination" in param else f"No such account: '{account}'"
             raise invalid(message, code="resource_missing", param=param)
+    _check_capability(call, transfer.get("destination"))
     fee = parameters.get("application_fee_amount")
     if fee is not None and not transfer and not call.account:
         raise invalid(
@@ -44,6 +50,16 @@ def check_shares(call: Call, parameters: Body) -> None:
     if fee is not None and transfer.get("amount") is not None:
         message = "You may only specify one of these parameters: application_fee_amount, transfer_data[amount]."
         raise invalid(message, code="parameters_exclusive", param="application_fee_amount")
+
+
+def _check_capability(call: Call, destination: str | None) -> None:
+    account = call.store.get(call.account, destination, "account") if destination else None
+    if account and account["capabilities"]["transfers"] != "active":
+        message = (
+            "Your destination account needs to have at least one of the following capabilities enabled: transfers, "
+            "crypto_transfers, legacy_payments"
+        )
+        raise unfit(message, code="insufficient_capabilities_for_transfer", param="transfer_data[destination]")
 
 
 def share(call: Call, charge: Body) -> None:

@@ -1,4 +1,4 @@
-"""The control API for tests and rehearsals, under /_standin: consent, settling, faults, webhooks.
+"""The control API for tests and rehearsals, under /_standin: consent, settling, disputes, accounts, faults, webhooks.
 
 It takes JSON or form fields and needs no API key; the page at / shows how to use it.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request
 
-from tools.stack.stripe import intents, refunds
+from tools.stack.stripe import accounts, balance, disputes, intents, refunds
 from tools.stack.stripe.call import Call
 from tools.stack.stripe.errors import RefusalError, envelope, invalid, missing_resource
 from tools.stack.stripe.faults import MOMENTS, OUTCOMES, Fault
@@ -18,6 +18,10 @@ from tools.stack.stripe.simulator import Simulator
 from tools.stack.stripe.store import shown
 
 _OUTCOME = Hash({"outcome": Text(choices=("succeed", "fail"))}, required=("outcome",))
+_DISPUTE = Hash({"reason": Text(choices=disputes.REASONS)}, required=("reason",))
+_DECISION = Hash({"outcome": Text(choices=("won", "lost"))}, required=("outcome",))
+_STATE = Hash({"state": Text(choices=accounts.STATES)}, required=("state",))
+_FUNDS = Hash({"sufficient": Flag()}, required=("sufficient",))
 _FAULT = Hash(
     {
         "call": Text(),
@@ -44,6 +48,8 @@ def blueprint(simulator: Simulator) -> Blueprint:
     routes = Blueprint("control", __name__, url_prefix="/_standin")
     routes.before_request(refuse_other_sites)
     _add_objects(routes, simulator)
+    _add_disputes(routes, simulator)
+    _add_accounts(routes, simulator)
     _add_faults(routes, simulator)
     _add_webhooks(routes, simulator)
     return routes
@@ -87,6 +93,39 @@ def _add_objects(routes: Blueprint, simulator: Simulator) -> None:
         with simulator.store.transaction():
             refund = refunds.settle(call)
         return _done(simulator, shown(refund))
+
+
+def _add_disputes(routes: Blueprint, simulator: Simulator) -> None:
+    @routes.post("/charges/<identifier>/dispute")
+    def dispute(identifier: str) -> Any:
+        reason = _DISPUTE.read(_fields())["reason"]
+        call = owned(simulator, identifier, "charge")
+        with simulator.store.transaction():
+            made = disputes.dispute(call, reason)
+        return _done(simulator, shown(made))
+
+    @routes.post("/disputes/<identifier>/close")
+    def close(identifier: str) -> Any:
+        won = _DECISION.read(_fields())["outcome"] == "won"
+        call = owned(simulator, identifier, "dispute")
+        with simulator.store.transaction():
+            decided = disputes.close(call, won=won)
+        return _done(simulator, shown(decided))
+
+
+def _add_accounts(routes: Blueprint, simulator: Simulator) -> None:
+    @routes.post("/accounts/<identifier>")
+    def change(identifier: str) -> Any:
+        state = _STATE.read(_fields())["state"]
+        call = owned(simulator, identifier, "account")
+        with simulator.store.transaction():
+            account = accounts.change(call, state)
+        return _done(simulator, shown(account))
+
+    @routes.post("/balance")
+    def fund() -> Any:
+        balance.let_suffice(simulator.store, **_FUNDS.read(_fields()))
+        return _done(simulator, balance.of(simulator.store, ""))
 
 
 def _add_faults(routes: Blueprint, simulator: Simulator) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tools.stack.stripe import calls, intents, payment_methods, readings, refunds
+from tools.stack.stripe import accounts, balance, calls, disputes, intents, payment_methods, readings, refunds
 from tools.stack.stripe.call import Answer, Call
 from tools.stack.stripe.parameters import Hash
 
@@ -42,9 +42,14 @@ ENDPOINTS = (
     Endpoint("refund.list", "GET", "/v1/refunds", calls.LIST_REFUNDS, refunds.list_all),
     Endpoint("refund.retrieve", "GET", "/v1/refunds/<id>", calls.RETRIEVE, refunds.retrieve),
     Endpoint("refund.update", "POST", "/v1/refunds/<id>", calls.UPDATE_REFUND, refunds.update),
+    Endpoint("dispute.list", "GET", "/v1/disputes", calls.LIST_DISPUTES, disputes.list_all),
+    Endpoint("dispute.retrieve", "GET", "/v1/disputes/<id>", calls.RETRIEVE, disputes.retrieve),
+    Endpoint("account.create", "POST", "/v1/accounts", calls.CREATE_ACCOUNT, accounts.create),
+    Endpoint("account.retrieve", "GET", "/v1/accounts/<id>", calls.RETRIEVE, accounts.retrieve),
+    Endpoint("account_link.create", "POST", "/v1/account_links", calls.CREATE_ACCOUNT_LINK, accounts.link),
     Endpoint("event.list", "GET", "/v1/events", calls.LIST_EVENTS, readings.events),
     Endpoint("event.retrieve", "GET", "/v1/events/<id>", calls.RETRIEVE, readings.event),
-    Endpoint("balance.retrieve", "GET", "/v1/balance", calls.RETRIEVE, readings.balance),
+    Endpoint("balance.retrieve", "GET", "/v1/balance", calls.RETRIEVE, balance.retrieve),
     Endpoint(
         "balance_transaction.list",
         "GET",

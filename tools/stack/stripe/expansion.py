@@ -11,6 +11,7 @@ DEEPEST = 4
 _EXPANDABLE = {
     "payment_intent": {"customer", "latest_charge", "on_behalf_of", "payment_method", "review"},
     "charge": {"application_fee", "balance_transaction", "customer", "payment_intent", "review", "transfer"},
+    "dispute": {"charge", "payment_intent"},
     "refund": {"balance_transaction", "charge", "failure_balance_transaction", "payment_intent", "transfer_reversal"},
     "balance_transaction": {"source"},
     "application_fee": {"charge"},

@@ -180,13 +180,30 @@ def refund(of: Body, amount: int, parameters: Body, now: int) -> Body:
 
 def balance_transaction(source: Body, kind: str, amount: int, fee: int, now: int) -> Body:
     """Return the movement of the balance that a charge (positive) or refund (negative) makes."""
+    return _movement(source, amount, fee, now, description=source["description"], fee_for="Stripe processing fees") | {
+        "reporting_category": kind,
+        "type": kind,
+    }
+
+
+def dispute_movement(dispute: Body, amount: int, fee: int, now: int) -> Body:
+    """Return the movement of the balance by which a dispute takes money (negative) or gives it back (positive)."""
+    taken = amount < 0
+    description = f"Chargeback {'withdrawal' if taken else 'reversal'} for {dispute['charge']}"
+    return _movement(dispute, amount, fee, now, description=description, fee_for="Dispute fee") | {
+        "reporting_category": "dispute" if taken else "dispute_reversal",
+        "type": "adjustment",
+    }
+
+
+def _movement(source: Body, amount: int, fee: int, now: int, *, description: str | None, fee_for: str) -> Body:
     currency = source["currency"]
     fee_details = [
         {
             "amount": fee,
             "application": None,
             "currency": currency,
-            "description": "Stripe processing fees",
+            "description": fee_for,
             "type": "stripe_fee",
         }
     ]
@@ -198,24 +215,23 @@ def balance_transaction(source: Body, kind: str, amount: int, fee: int, now: int
         "balance_type": "payments",
         "created": now,
         "currency": currency,
-        "description": source["description"],
+        "description": description,
         "exchange_rate": None,
         "fee": fee,
         "fee_details": fee_details if fee else [],
         "net": amount - fee,
-        "reporting_category": kind,
         "source": source["id"],
         "status": "available",
-        "type": kind,
     }
 
 
-def balance(amounts: dict[str, int]) -> Body:
-    """Return the balance, all of it available: the stand-in holds no money back."""
+def balance(amounts: dict[str, int], *, available: bool) -> Body:
+    """Return the balance, all of it available or all of it pending."""
     rows = [
         {"amount": amount, "currency": currency, "source_types": {"card": amount}}
         for currency, amount in sorted(amounts.items())
         if currency in SUPPORTED
     ]
-    pending = [row | {"amount": 0, "source_types": {"card": 0}} for row in rows]
-    return {"object": "balance", "available": rows, "livemode": False, "pending": pending}
+    nothing = [row | {"amount": 0, "source_types": {"card": 0}} for row in rows]
+    there, coming = (rows, nothing) if available else (nothing, rows)
+    return {"object": "balance", "available": there, "livemode": False, "pending": coming}

@@ -1,11 +1,11 @@
-"""The pages for people: what the stand-in holds, and where the owner of a card consents to a payment."""
+"""The pages for people: what the stand-in holds, where a card's owner consents, where an account's owner onboards."""
 
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from flask import Blueprint, redirect, render_template, request
 
-from tools.stack.stripe import intents
+from tools.stack.stripe import accounts, balance, intents
 from tools.stack.stripe.cards import BANKS, CARDS, PREFIX
 from tools.stack.stripe.control import owned, refuse_other_sites
 from tools.stack.stripe.currencies import spoken
@@ -30,6 +30,12 @@ def blueprint(simulator: Simulator) -> Blueprint:
         simulator.store.execute("SELECT 1")
         return {"status": "ok"}
 
+    _add_authentication(routes, simulator)
+    _add_onboarding(routes, simulator)
+    return routes
+
+
+def _add_authentication(routes: Blueprint, simulator: Simulator) -> None:
     @routes.get("/authenticate/<identifier>")
     def ask(identifier: str) -> str:
         intent = _intent(simulator, identifier)
@@ -46,7 +52,24 @@ def blueprint(simulator: Simulator) -> Blueprint:
         simulator.webhooks.wake()
         return redirect(_way_back(intent), 303)
 
-    return routes
+
+def _add_onboarding(routes: Blueprint, simulator: Simulator) -> None:
+    @routes.get("/onboarding/<identifier>")
+    def visit(identifier: str) -> Any:
+        call = owned(simulator, identifier, "account link")
+        with simulator.store.transaction():
+            account = accounts.visit(call)
+        if account is None:
+            return redirect(call.find("account_link")["_refresh_url"], 303)
+        return render_template("onboarding.html", account=account)
+
+    @routes.post("/onboarding/<identifier>")
+    def leave(identifier: str) -> Any:
+        call = owned(simulator, identifier, "account link")
+        with simulator.store.transaction():
+            onward = accounts.leave(call, complete=request.form.get("outcome") == "complete")
+        simulator.webhooks.wake()
+        return redirect(onward, 303)
 
 
 def _overview(simulator: Simulator) -> str:
@@ -59,6 +82,10 @@ def _overview(simulator: Simulator) -> str:
         "overview.html",
         intents=store.select("payment_intent", limit=SHOWN),
         refunds=store.select("refund", limit=SHOWN),
+        disputes=store.select("dispute", limit=SHOWN),
+        accounts=store.select("account", limit=SHOWN),
+        balance=balance.of(store, ""),
+        sufficient=balance.suffices(store),
         events=store.select("event", limit=SHOWN),
         deliveries=of_event,
         webhooks=simulator.webhooks.state(),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tools.stack.stripe import connect, objects
+from tools.stack.stripe import connect, disputes, objects
 from tools.stack.stripe.call import Answer, Call
 from tools.stack.stripe.cards import BANKS, CARDS, Decline
 from tools.stack.stripe.errors import envelope, unfit
@@ -106,12 +106,13 @@ def settle(call: Call, intent: Body, *, succeed: bool) -> Body:
 
 
 def _succeed(call: Call, intent: Body, method: Body, paid: Body) -> Body:
+    card = CARDS[method["_card"]] if method["type"] == "card" else None
     fee = (intent["amount"] * FEE_PER_MILLE + 500) // 1000 + FEE_FIXED
     movement = objects.balance_transaction(paid, "charge", paid["amount"], min(fee, paid["amount"]), call.now)
     paid |= {
         "balance_transaction": movement["id"],
         "receipt_url": f"{call.base_url}/#{paid['id']}",
-        "_refund": CARDS[method["_card"]].refund if method["type"] == "card" else "succeeds",
+        "_refund": card.refund if card else "succeeds",
     }
     connect.share(call, paid)
     intent |= {
@@ -125,6 +126,8 @@ def _succeed(call: Call, intent: Body, method: Body, paid: Body) -> Body:
         call.save(body)
     call.emit("charge.succeeded", paid)
     call.emit("payment_intent.succeeded", intent)
+    if card and card.dispute:
+        disputes.open_case(call, paid, card.dispute, inquiry=card.inquiry)
     return intent
 
 

@@ -1,8 +1,7 @@
-"""What can only be read: charges, events, the balance and the objects behind them."""
+"""What can only be read: charges, events, and the objects behind the balance."""
 
 from typing import Any
 
-from tools.stack.stripe import objects
 from tools.stack.stripe.call import Call
 from tools.stack.stripe.errors import invalid
 from tools.stack.stripe.listing import matching, page
@@ -18,8 +17,8 @@ def charge(call: Call, parameters: Body) -> Body:
 
 
 def charges(call: Call, parameters: Body) -> Body:
-    """Return a page of charges, of one intent where named."""
-    return page(call, "charge", "/v1/charges", parameters, matching(parameters, "payment_intent"))
+    """Return a page of charges, of one intent or transfer group where named."""
+    return page(call, "charge", "/v1/charges", parameters, matching(parameters, "payment_intent", "transfer_group"))
 
 
 def event(call: Call, parameters: Body) -> Body:
@@ -43,17 +42,6 @@ def events(call: Call, parameters: Body) -> Body:
         of_event = "SELECT 1 FROM deliveries WHERE event_id = objects.id AND state = 'delivered'"
         conditions.append(Condition(f"{verb} ({of_event})"))
     return page(call, "event", "/v1/events", parameters, conditions)
-
-
-def balance(call: Call, parameters: Body) -> Body:
-    """Return the sums of all movements by currency."""
-    del parameters
-    rows = call.store.execute(
-        "SELECT json_extract(body, '$.currency') AS currency, sum(json_extract(body, '$.net')) AS net "
-        "FROM objects WHERE kind = 'balance_transaction' AND account = ? GROUP BY 1",
-        (call.account,),
-    )
-    return objects.balance({row["currency"]: row["net"] for row in rows})
 
 
 def balance_transaction(call: Call, parameters: Body) -> Body:

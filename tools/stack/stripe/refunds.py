@@ -5,7 +5,7 @@ See docs.stripe.com/refunds.
 
 from typing import Any
 
-from tools.stack.stripe import connect, objects
+from tools.stack.stripe import balance, connect, disputes, objects
 from tools.stack.stripe.call import Call
 from tools.stack.stripe.currencies import spoken
 from tools.stack.stripe.errors import invalid, unfit
@@ -22,6 +22,9 @@ def create(call: Call, parameters: Body) -> Body:
     if not left:
         message = f"Charge {charge['id']} has already been refunded."
         raise unfit(message, code="charge_already_refunded")
+    if not disputes.refundable(call, charge):
+        message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
+        raise unfit(message, code="charge_disputed")
     amount = parameters.get("amount", left)
     if amount > left:
         raise unfit(
@@ -29,6 +32,7 @@ def create(call: Call, parameters: Body) -> Body:
             f"({spoken(left, charge['currency'])})",
             param="amount",
         )
+    balance.check(call)
     parameters["metadata"] = merged({}, parameters.get("metadata"))
     refund = objects.refund(charge, amount, parameters, call.now)
     movement = objects.balance_transaction(refund, "refund", -amount, 0, call.now)

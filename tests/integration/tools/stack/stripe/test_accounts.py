@@ -1,7 +1,11 @@
+import time
+import urllib.parse
+
 import pytest
 import stripe
 
-from tests.fixtures.stripe_standin import NEVER, ask, intent, paid
+from tests.fixtures.stripe_standin import NEVER, SECRET, account, ask, control, intent, paid
+from tools.stack.stripe import accounts
 from tools.stack.stripe.server import running
 
 
@@ -82,3 +86,146 @@ class TestConnect:
             api.refunds.create({"payment_intent": made.id, "reverse_transfer": True})
         assert api.refunds.list({"payment_intent": made.id}).data == []
         assert api.charges.retrieve(made.latest_charge).amount_refunded == 0
+
+
+class TestConnectedAccounts:
+    def test_an_account_is_opened_with_what_the_platform_knows(self, api):
+        made = account(api, country="DE", business_profile={"name": "Gigs"}, metadata={"promoter_id": "1"})
+        found = api.accounts.retrieve(made.id)
+        assert (found.country, found.email, found.metadata["promoter_id"]) == ("DE", "ada@example.com", "1")
+        assert (found.business_profile.name, found.controller.stripe_dashboard.type) == ("Gigs", "express")
+        assert (found.capabilities.transfers, found.details_submitted, found.payouts_enabled) == (
+            "inactive",
+            False,
+            False,
+        )
+        assert "external_account" in found.requirements.currently_due
+
+    @pytest.mark.parametrize(
+        ("changes", "param"),
+        [
+            ({"controller": {"stripe_dashboard": {"type": "express"}}}, "controller[fees]"),
+            ({"type": "express"}, "type"),
+            ({"country": "Germany"}, "country"),
+            ({"email": "nobody"}, "email"),
+        ],
+    )
+    def test_what_the_stand_in_does_not_open_is_refused(self, api, changes, param):
+        with pytest.raises(stripe.InvalidRequestError) as refusal:
+            account(api, **changes)
+        assert refusal.value.param == param
+
+    def test_an_account_of_somebody_else_may_not_be_seen(self, api):
+        with pytest.raises(stripe.PermissionError) as refusal:
+            api.accounts.retrieve("acct_somebodys")
+        assert refusal.value.error.code == "account_invalid"
+
+    @pytest.mark.parametrize(
+        ("state", "transfers", "submitted", "wants"),
+        [
+            ("ready", "active", True, False),
+            ("restricted", "inactive", True, True),
+            ("pending", "inactive", False, True),
+        ],
+    )
+    def test_its_state_is_set_by_hand_and_told_as_an_event_of_its_own(
+        self, api, standin, receiver, state, transfers, submitted, wants
+    ):
+        made = account(api)
+        control(standin, f"accounts/{made.id}", state=state)
+        found = api.accounts.retrieve(made.id)
+        assert (found.capabilities.transfers, found.details_submitted) == (transfers, submitted)
+        assert bool(found.requirements.currently_due) is wants
+        (event,) = receiver.wait_for(1)
+        assert (event["type"], event["account"], event["data"]["object"]["id"]) == (
+            "account.updated",
+            made.id,
+            made.id,
+        )
+        payload, header = receiver.received[0][1]
+        assert stripe.Webhook.construct_event(payload, header, SECRET).account == made.id
+        assert api.events.list().data == []
+        assert api.events.list(options={"stripe_account": made.id}).data[0].id == event["id"]
+
+    def test_only_an_account_that_was_opened_here_has_a_state(self, standin):
+        assert ask(standin, "POST", "/_standin/accounts/acct_1", {"state": "ready"})[0].status == 404
+
+    def test_a_destination_that_was_opened_here_must_be_ready(self, api, standin):
+        made = account(api)
+        with pytest.raises(stripe.InvalidRequestError) as refusal:
+            intent(api, transfer_data={"destination": made.id})
+        assert refusal.value.code == "insufficient_capabilities_for_transfer"
+        control(standin, f"accounts/{made.id}", state="ready")
+        assert intent(api, transfer_data={"destination": made.id}).transfer_data.destination == made.id
+
+
+class TestOnboarding:
+    RETURN, REFRESH = "https://shop.example/back", "https://shop.example/again"
+
+    def link(self, api, made):
+        urls = {"return_url": self.RETURN, "refresh_url": self.REFRESH}
+        link = api.account_links.create({"account": made.id, "type": "account_onboarding"} | urls)
+        return urllib.parse.urlsplit(link.url).path
+
+    def test_the_owner_completes_it(self, api, standin, receiver):
+        made = account(api, business_profile={"name": "<Gigs> & co"})
+        path = self.link(api, made)
+        answer, page = ask(standin, "GET", path)
+        assert answer.status == 200
+        for text in ("Stripe stand-in", "Complete onboarding", "Leave it unfinished", "&lt;Gigs&gt; &amp; co"):
+            assert text in page
+        answer, _ = ask(standin, "POST", path, {"outcome": "complete"})
+        assert (answer.status, answer.headers["Location"]) == (303, self.RETURN)
+        assert api.accounts.retrieve(made.id).capabilities.transfers == "active"
+        assert [event["type"] for event in receiver.wait_for(1)] == ["account.updated"]
+
+    def test_or_leaves_it_unfinished_and_comes_back_all_the_same(self, api, standin):
+        made = account(api)
+        path = self.link(api, made)
+        ask(standin, "GET", path)
+        answer, _ = ask(standin, "POST", path, {"outcome": "leave"})
+        assert answer.headers["Location"] == self.RETURN
+        assert api.accounts.retrieve(made.id).details_submitted is False
+
+    def test_a_link_holds_for_one_visit(self, api, standin):
+        path = self.link(api, account(api))
+        ask(standin, "GET", path)
+        answer, _ = ask(standin, "GET", path)
+        assert (answer.status, answer.headers["Location"]) == (303, self.REFRESH)
+        ask(standin, "POST", path, {"outcome": "leave"})
+        answer, _ = ask(standin, "POST", path, {"outcome": "complete"})
+        assert (answer.status, answer.headers["Location"]) == (303, self.REFRESH)
+
+    def test_a_link_holds_for_minutes(self, api, standin, monkeypatch):
+        path = self.link(api, account(api))
+        monkeypatch.setattr(standin.simulator, "now", lambda: int(time.time()) + accounts.LINK_SECONDS)
+        answer, _ = ask(standin, "GET", path)
+        assert (answer.status, answer.headers["Location"]) == (303, self.REFRESH)
+
+    def test_other_sites_complete_nothing(self, api, standin):
+        made = account(api)
+        path = self.link(api, made)
+        ask(standin, "GET", path)
+        answer, _ = ask(standin, "POST", path, {"outcome": "complete"}, {"Sec-Fetch-Site": "cross-site"})
+        assert answer.status == 403
+        assert api.accounts.retrieve(made.id).details_submitted is False
+
+    def test_a_link_that_was_never_made_leads_nowhere(self, api, standin):
+        assert ask(standin, "GET", "/onboarding/link_x")[0].status == 404
+        assert ask(standin, "GET", f"/onboarding/{intent(api).id}")[0].status == 404
+
+    @pytest.mark.parametrize(
+        ("changes", "param"),
+        [
+            ({"account": "acct_somebodys"}, None),
+            ({"return_url": "javascript:alert(1)"}, "return_url"),
+            ({"refresh_url": "nowhere"}, "refresh_url"),
+            ({"type": "account_update"}, "type"),
+        ],
+    )
+    def test_impossible_links_are_refused(self, api, changes, param):
+        wanted = {"account": account(api).id, "type": "account_onboarding"}
+        urls = {"return_url": self.RETURN, "refresh_url": self.REFRESH}
+        with pytest.raises(stripe.InvalidRequestError) as refusal:
+            api.account_links.create(wanted | urls | changes)
+        assert refusal.value.param == param

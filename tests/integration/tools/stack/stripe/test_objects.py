@@ -2,7 +2,7 @@ import json
 
 import stripe
 
-from tests.fixtures.stripe_standin import ask, paid
+from tests.fixtures.stripe_standin import account, ask, control, paid
 
 
 class TestObjects:
@@ -27,6 +27,29 @@ class TestObjects:
         card = charge.payment_method_details.card.to_dict()
         assert self.documented(stripe.Charge.PaymentMethodDetails.Card) <= set(card)
         assert self.documented(stripe.Charge.Outcome) <= set(charge.outcome.to_dict())
+
+    def test_disputes_have_every_documented_field(self, api, standin):
+        made = control(standin, f"charges/{paid(api).latest_charge}/dispute", reason="fraudulent")
+        assert self.documented(stripe.Dispute) <= set(made)
+        assert self.documented(stripe.Dispute.Evidence) <= set(made["evidence"])
+        assert self.documented(stripe.Dispute.EvidenceDetails) <= set(made["evidence_details"])
+        assert self.documented(stripe.BalanceTransaction) <= set(made["balance_transactions"][0])
+        card = made["payment_method_details"]["card"]
+        assert self.documented(stripe.Dispute.PaymentMethodDetails.Card) <= set(card)
+
+    def test_accounts_have_every_documented_field(self, api):
+        made = account(api).to_dict()
+        # These come only for accounts whose papers the platform collects itself.
+        assert self.documented(stripe.Account) - set(made) == {"company", "individual"}
+        assert self.documented(stripe.Account.Controller) <= set(made["controller"])
+        assert self.documented(stripe.Account.Requirements) <= set(made["requirements"])
+        assert self.documented(stripe.Account.BusinessProfile) <= set(made["business_profile"])
+
+    def test_account_links_have_every_documented_field_and_no_other(self, api):
+        wanted = {"account": account(api).id, "type": "account_onboarding"}
+        urls = {"return_url": "https://shop.example/back", "refresh_url": "https://shop.example/again"}
+        made = api.account_links.create(wanted | urls).to_dict()
+        assert set(made) == self.documented(stripe.AccountLink)
 
     def test_events_have_every_documented_field(self, api):
         paid(api)

@@ -2,7 +2,7 @@ import urllib.parse
 
 import pytest
 
-from tests.fixtures.stripe_standin import ask, paid
+from tests.fixtures.stripe_standin import account, ask, control, paid
 
 
 class TestPages:
@@ -21,6 +21,18 @@ class TestPages:
             assert text in page
         assert made.client_secret not in page
         assert "http" not in page.replace(receiver.url, "")
+
+    def test_the_overview_shows_disputes_accounts_and_the_balance(self, api, standin):
+        made = paid(api, "pm_card_createDispute", amount=10_000)
+        opened = account(api, business_profile={"name": "<Gigs>"})
+        (dispute,) = api.disputes.list({"payment_intent": made.id}).data
+        _, page = ask(standin, "GET", "/")
+        for text in (dispute.id, "needs_response", "We win", opened.id, "&lt;Gigs&gt;", "external_account"):
+            assert text in page
+        assert "€-18.20 available, €0.00 pending." in page
+        control(standin, "balance", sufficient="false")
+        _, page = ask(standin, "GET", "/")
+        assert "€0.00 available, €-18.20 pending." in page
 
     @pytest.mark.parametrize(("outcome", "status"), [("succeed", "succeeded"), ("fail", "requires_payment_method")])
     def test_a_person_completes_or_fails_the_authentication(self, api, standin, outcome, status):

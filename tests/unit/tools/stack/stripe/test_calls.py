@@ -27,6 +27,9 @@ CALLS = {
     "CREATE_REFUND": params.RefundCreateParams,
     "UPDATE_REFUND": params.RefundUpdateParams,
     "LIST_REFUNDS": params.RefundListParams,
+    "LIST_DISPUTES": params.DisputeListParams,
+    "CREATE_ACCOUNT": params.AccountCreateParams,
+    "CREATE_ACCOUNT_LINK": params.AccountLinkCreateParams,
     "LIST_EVENTS": params.EventListParams,
     "LIST_BALANCE_TRANSACTIONS": params.BalanceTransactionListParams,
 }
@@ -47,11 +50,13 @@ def test_every_call_is_compared():
 
 
 @pytest.mark.parametrize(
-    ("field", "documented"),
+    ("call", "field", "documented"),
     [
-        ("automatic_payment_methods", params.PaymentIntentCreateParamsAutomaticPaymentMethods),
-        ("transfer_data", params.PaymentIntentCreateParamsTransferData),
+        (calls.CREATE_INTENT, "automatic_payment_methods", params.PaymentIntentCreateParamsAutomaticPaymentMethods),
+        (calls.CREATE_INTENT, "transfer_data", params.PaymentIntentCreateParamsTransferData),
+        (calls.CREATE_ACCOUNT, "business_profile", params.AccountCreateParamsBusinessProfile),
+        (calls.CREATE_ACCOUNT, "controller", params.AccountCreateParamsController),
     ],
 )
-def test_so_do_its_objects(field, documented):
-    assert set(calls.CREATE_INTENT.fields[field].fields) == set(documented.__annotations__)
+def test_so_do_its_objects(call, field, documented):
+    assert set(call.fields[field].fields) == set(documented.__annotations__)
