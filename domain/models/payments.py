@@ -4,11 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from domain.models.base import Amount, Base, Identified, JSONObject, Timestamped, value_enum
 from domain.models.catalog import Event
 from domain.models.orders import Order
+from domain.rules.attempts import may_move
 from domain.rules.states import AttemptKind, AttemptStatus, LedgerKind
 
 OPEN_STATUSES = (
@@ -96,6 +97,12 @@ class PaymentTransaction(Identified, Timestamped, Base):
         # The refunds of a charge.
         Index("ix_payment_transactions_parent_id", "parent_id"),
     )
+
+    @validates("status")
+    def _move(self, _: str, status: AttemptStatus) -> AttemptStatus:
+        if self.status is not None and not may_move(self.kind, self.status, status):
+            raise ValueError(f"A {self.kind} that is {self.status} cannot become {status}.")
+        return status
 
     @property
     def is_pending(self) -> bool:
