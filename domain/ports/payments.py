@@ -1,22 +1,10 @@
-"""What the business needs from the outside world, as protocols.
+"""Payments by a provider: what is asked of it, what it answers, and the port itself."""
 
-Each port has one adapter in `adapters/` and one fake in `tests/fakes/`; values pass as
-frozen dataclasses, so that no vendor type ever reaches the domain.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
-
-
-class Clock(Protocol):
-    """The time of day, injected so that tests can move it."""
-
-    def now(self) -> datetime:
-        """Return the current time, aware, in UTC."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +17,13 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class IntentRequest:
-    """What to charge. `reference` is our attempt's id: it names the object, and never authorises anything."""
+    """What to charge. `reference` is our attempt's id: it names the object, and never authorises anything.
+
+    `group` is the event, sent as `transfer_group`: by it the charges are found again (docs.stripe.com/api/charges/list).
+    """
 
     reference: UUID
+    group: UUID
     order_id: UUID
     order_number: str
     amount: int
@@ -88,12 +80,85 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute as the provider reports it now; `status` is Stripe's own (docs.stripe.com/api/disputes/object).
+
+    That is warning_needs_response, warning_under_review, warning_closed, needs_response, under_review, won, lost or
+    prevented, and `reason` is Stripe's word, too. `withdrawn` is what is taken from our balance at the moment, without
+    the provider's fee for it.
+    """
+
+    id: str
+    status: str
+    reason: str
+    amount: int
+    currency: str
+    intent_id: str | None
+    charge_id: str
+    withdrawn: int
+    evidence_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRequest:
+    """A connected account to open (docs.stripe.com/connect/express-accounts). `reference` is our promoter's id."""
+
+    reference: UUID
+    email: str
+    country: str | None
+    business_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A connected account as the provider reports it now.
+
+    It can take payments once its `transfers` capability is active (docs.stripe.com/connect/account-capabilities).
+    """
+
+    id: str
+    details_submitted: bool
+    can_take_payments: bool
+    can_be_paid_out: bool
+    disabled_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardingLink:
+    """Where the owner of a connected account tells the provider what it needs to know: for one visit, soon."""
+
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeReading:
+    """A captured charge as the provider's books have it now.
+
+    `fee` is the application fee without what of it was given back; `withdrawn` is what disputes have taken at the
+    moment.
+    """
+
+    id: str
+    intent_id: str | None
+    amount: int
+    currency: str
+    refunded: int
+    fee: int
+    withdrawn: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """A webhook event whose signature has been checked: its identity, type and complete body."""
+    """An event of the provider's that is surely its own: its identity, type and complete body.
+
+    `account` is the connected account that it happened on, None for our own (docs.stripe.com/connect/webhooks).
+    """
 
     id: str
     type: str
     payload: Mapping[str, Any]
+    account: str | None = None
 
 
 STORED_ERROR = "stored_error"
@@ -141,97 +206,36 @@ class PaymentGateway(Protocol):
         """Look among an intent's refunds for the one that was asked for with this reference."""
         ...
 
-    def read_event(self, payload: bytes, signature: str) -> ProviderEvent:
-        """Verify a webhook over its raw bytes and return it; raise `ForgedEventError` if it is forged or stale."""
+    def find_dispute(self, dispute_id: str) -> Dispute:
+        """Read a dispute."""
         ...
 
+    def list_charges(self, group: UUID) -> Iterator[ChargeReading]:
+        """Yield every captured charge of a group (an event), page by page."""
+        ...
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file of a mail; with a `content_id` it is shown inline."""
+    def open_account(self, request: AccountRequest, idempotency_key: str) -> Account:
+        """Open a connected account that knows no more of its owner than we say."""
+        ...
 
-    filename: str
-    media_type: str
-    content: bytes
-    content_id: str | None = None
+    def find_account(self, account_id: str) -> Account:
+        """Read a connected account."""
+        ...
 
+    def link_account(self, account_id: str, *, return_url: str, refresh_url: str) -> OnboardingLink:
+        """Make a link by which the owner completes an account; it needs no key, since one too many harms nobody.
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A mail to send: a template's name and the plain values that it needs."""
-
-    reference: UUID
-    template: str
-    recipient: str
-    recipient_name: str
-    context: Mapping[str, Any]
-    attachments: Sequence[Attachment] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the provider answered to an accepted mail."""
-
-    message_id: str
-    subject: str
-
-
-class Mailer(Protocol):
-    """Mail by a provider that has no idempotency key: an unknown outcome must not be repeated blindly."""
-
-    def send(self, letter: Letter) -> Receipt:
-        """Send a letter.
-
-        Raises `RetryableVendorError` when it surely was not accepted, `UnknownOutcomeError` when it may have been
-        (a time-out after sending), `PermanentVendorError` when it never will be.
+        The owner comes back to `return_url`, done or not, or to `refresh_url` when the link no longer holds.
         """
         ...
 
+    def list_events(self, after: str | None, since: datetime, limit: int) -> Sequence[ProviderEvent]:
+        """Return what happened on our own account, oldest first, at most `limit`: after the event of this id.
 
-class QRRenderer(Protocol):
-    """Pictures of ticket codes."""
-
-    def png(self, text: str) -> bytes:
-        """Render as PNG."""
+        Where that is None or no longer known (Stripe keeps 30 days): since a time (docs.stripe.com/api/events/list).
+        """
         ...
 
-    def svg(self, text: str) -> bytes:
-        """Render as SVG."""
-        ...
-
-
-class Signer(Protocol):
-    """The ticket keyring: signs compact payloads, checkable offline with the public keys."""
-
-    def sign(self, ticket: "TicketClaims") -> str:
-        """Return the text that goes into the QR code."""
-        ...
-
-    def verify(self, payload: str) -> "TicketClaims":
-        """Return what a payload claims; raise `BadSignatureError` if no key of ours made it."""
-        ...
-
-    def public_keys(self) -> Mapping[str, bytes]:
-        """Return the raw public keys by `kid`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TicketClaims:
-    """What a signed ticket says: nothing personal."""
-
-    event_id: UUID
-    code: str
-    version: int
-
-
-class PasswordHasher(Protocol):
-    """Slow hashes of passwords, computed in a bounded pool of their own."""
-
-    def hash(self, password: str) -> str:
-        """Return the hash to store; raise `BusyError` when the pool is full."""
-        ...
-
-    def verify(self, password: str, password_hash: str) -> bool:
-        """Tell whether the password matches; raise `BusyError` when the pool is full."""
+    def read_event(self, payload: bytes, signature: str) -> ProviderEvent:
+        """Verify a webhook over its raw bytes and return it; raise `ForgedEventError` if it is forged or stale."""
         ...
