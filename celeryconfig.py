@@ -55,6 +55,7 @@ beat_schedule: dict[str, dict[str, Any]] = {
     "expire what ran out": {"task": "sweep.expire", "schedule": _settings.sweep_seconds},
     "reconcile open payments": {"task": "sweep.reconcile", "schedule": _settings.reconcile_seconds},
     "refund cancelled events": {"task": "sweep.refund", "schedule": _settings.sweep_seconds},
+    "read promoters' accounts": {"task": "sweep.read_accounts", "schedule": 60.0},
     "refresh analytics": {"task": "sweep.refresh", "schedule": _settings.analytics_seconds},
     "tidy what expired": {"task": "sweep.tidy", "schedule": 3600.0},
 }

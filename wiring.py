@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
+from domain.catalog import Platform
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import PaymentGateway, QRRenderer, Signer
 from domain.rules.clocks import Clocks
@@ -76,3 +77,13 @@ def open_token_keyring(settings: Settings) -> TokenKeyring:
 def read_clocks(settings: Settings) -> Clocks:
     """Return the clocks that run while stock is kept."""
     return Clocks(**settings.model_dump(include={field.name for field in fields(Clocks)}))
+
+
+def read_platform(settings: Settings) -> Platform:
+    """Return what the platform allows and takes."""
+    return Platform(
+        currencies=settings.currencies,
+        fee_rate_bps=settings.platform_fee_rate_bps,
+        fee_fixed=settings.platform_fee_fixed,
+        requires_accounts=settings.connect_required,
+    )

@@ -29,7 +29,7 @@ from domain.models import Event, Order, Promoter, TicketTier
 from domain.ownership import lock_event, require_open
 from domain.rules.pricing import Terms
 from domain.rules.publishing import Draft, Fault, PricedTier, find_faults, find_price_fault
-from domain.rules.states import EventStatus, UserRole
+from domain.rules.states import EventStatus, StripeAccountState, UserRole
 
 SLUG_LENGTH = 80
 _LETTERS = str.maketrans({"æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i"})
@@ -53,6 +53,8 @@ class Platform:
     currencies: Collection[str]
     fee_rate_bps: int
     fee_fixed: int
+    requires_accounts: bool = False
+    """Whether only promoters with an account that can be paid sell paid tickets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def update_event(
     return event
 
 
-def publish_event(session: Session, actor: Actor, event_id: UUID, now: datetime) -> Event:
+def publish_event(session: Session, actor: Actor, event_id: UUID, platform: Platform, now: datetime) -> Event:
     """Put an event on sale; publishing twice changes nothing. Raises `UnpublishableError` with all that is missing."""
     event = lock_event(session, actor, event_id)
     require_open(event)
@@ -154,6 +156,7 @@ def publish_event(session: Session, actor: Actor, event_id: UUID, now: datetime)
         currency=event.currency,
         terms=terms_of(event),
         has_verified_promoter=event.promoter.is_verified,
+        can_be_paid=can_be_paid(event.promoter, platform),
         tiers=[
             PricedTier(tier.price, tier.quantity, tier.max_per_order, tier.is_active, tier.sale_ends_at)
             for tier in read_tiers(session, event.id)
@@ -205,6 +208,11 @@ def read_tiers(session: Session, event_id: UUID) -> Sequence[TicketTier]:
 def committed_tickets(tiers: Sequence[TicketTier]) -> int:
     """Return how many tickets the tiers hold, or may hold as soon as their consumers have applied what was asked."""
     return sum(max(tier.quantity, tier.desired_quantity or 0) for tier in tiers)
+
+
+def can_be_paid(promoter: Promoter, platform: Platform) -> bool:
+    """Tell whether the promoter may sell paid tickets: their account is ready, or none is asked for."""
+    return not platform.requires_accounts or promoter.stripe_account_state is StripeAccountState.READY
 
 
 def terms_of(event: Event) -> Terms:

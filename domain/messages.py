@@ -115,6 +115,15 @@ class ReceivePaymentEvent(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadAccount(Message):
+    """A promoter's connected account may have changed: read it at the provider, under whose id we know it."""
+
+    task: ClassVar[str] = "payments.read_account"
+    base_queue: ClassVar[str] = PAYMENTS
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RenderTickets(Message):
     """The order's tickets exist and want their QR codes."""
 

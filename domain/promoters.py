@@ -1,6 +1,7 @@
 """Promoters: the profile that makes a user one, and its verification by an admin.
 
-A promoter prepares events at once; which ones only a verified promoter may publish is in `rules/publishing.py`.
+A promoter prepares events at once; which ones only a verified promoter may publish is in `rules/publishing.py`. Where
+their money goes is in `payout_accounts.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,9 +68,14 @@ def find_own(session: Session, actor: Actor) -> Promoter:
     return promoter
 
 
+def lock_own(session: Session, actor: Actor) -> Promoter:
+    """Lock the actor's profile and return it as it is now; raise `NotFoundError` if there is none."""
+    return _lock(session, Promoter.user_id == _user_id(actor))
+
+
 def edit_own(session: Session, actor: Actor, values: Mapping[str, str | None]) -> Promoter:
     """Change the actor's profile; what identifies the company asks for verification again."""
-    promoter = _lock(session, Promoter.user_id == _user_id(actor))
+    promoter = lock_own(session, actor)
     wanted: dict[str, Any] = dict(values)
     if any(getattr(promoter, name) != values[name] for name in IDENTIFYING & values.keys()):
         wanted |= {"verification_status": VerificationStatus.PENDING, "verified_at": None}

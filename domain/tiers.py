@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from domain import audit
 from domain.audit import Actor
-from domain.catalog import committed_tickets, read_tiers, terms_of
+from domain.catalog import Platform, can_be_paid, committed_tickets, read_tiers, terms_of
 from domain.changes import as_json, change
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.messages import ServeTier, announce
 from domain.models import Event, TicketTier
 from domain.ownership import lock_event, require_open
-from domain.rules.publishing import find_price_fault
+from domain.rules.publishing import ACCOUNT_MISSING, find_price_fault
 from domain.rules.states import EventStatus
 
 MAX_TIERS = 100
@@ -46,11 +46,11 @@ class TierDetails:
     is_active: bool = True
 
 
-def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDetails) -> TicketTier:
+def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDetails, platform: Platform) -> TicketTier:
     """Add a tier to a draft or to an event on sale.
 
     Raises `InvalidError` for a price that cannot be charged or limits that contradict each other, `ConflictError` if
-    the event is over or has no room.
+    the event is over or has no room, or if it is on sale and its promoter cannot be paid though they must.
     """
     event = lock_event(session, actor, event_id)
     require_open(event)
@@ -59,6 +59,8 @@ def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDet
     if len(tiers) >= MAX_TIERS:
         raise ConflictError(f"An event has at most {MAX_TIERS} tiers.", code="too-many-tiers")
     _check_capacity(event, tiers, details.quantity)
+    if _is_for_money(details):
+        _check_account(event, platform)
     tier = TicketTier(**asdict(details), event_id=event.id, sold=0, reserved=0, is_paused=False)
     session.add(tier)
     session.flush()
@@ -66,7 +68,7 @@ def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDet
     return tier
 
 
-def update_tier(session: Session, actor: Actor, tier_id: UUID, details: TierDetails) -> TicketTier:
+def update_tier(session: Session, actor: Actor, tier_id: UUID, details: TierDetails, platform: Platform) -> TicketTier:
     """Replace what the promoter says about a tier. A new price is for new orders only.
 
     While the event is on sale a new quantity is only asked for (`desired_quantity`), and the tier's consumer applies
@@ -83,6 +85,8 @@ def update_tier(session: Session, actor: Actor, tier_id: UUID, details: TierDeta
         )
     others = [other for other in read_tiers(session, event.id) if other.id != tier.id]
     _check_capacity(event, others, details.quantity)
+    if _is_for_money(details) and not _is_for_money(tier):
+        _check_account(event, platform)
     values = asdict(details)
     if event.status is EventStatus.PUBLISHED:
         wanted = values.pop("quantity")
@@ -158,3 +162,13 @@ def _check_capacity(event: Event, others: Sequence[TicketTier], quantity: int) -
             code="capacity-exceeded",
             pointer="/quantity",
         )
+
+
+def _is_for_money(tier: TierDetails | TicketTier) -> bool:
+    return tier.is_active and tier.price > 0
+
+
+def _check_account(event: Event, platform: Platform) -> None:
+    """Refuse that paid tickets go on sale; a draft is checked when it is published."""
+    if event.is_published and not can_be_paid(event.promoter, platform):
+        raise ConflictError(ACCOUNT_MISSING.detail, code="payout-account-required", pointer=ACCOUNT_MISSING.pointer)

@@ -32,6 +32,7 @@ from web.openapi import SECURITY_SCHEMES, ProblemDetails, TicketVendor, info
 from web.pages import accounts as account_pages
 from web.pages import home as home_page
 from web.pages import orders as order_pages
+from web.pages import promoters as promoter_pages
 from web.pages import waitlist as waitlist_pages
 from web.services import EXTENSION, Services, open_services
 
@@ -53,6 +54,7 @@ BLUEPRINTS = [
     home_page.blueprint,
     account_pages.blueprint,
     order_pages.blueprint,
+    promoter_pages.blueprint,
     waitlist_pages.blueprint,
 ]
 """What stands outside of the API's description."""

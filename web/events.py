@@ -8,7 +8,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from domain import catalog, listings
-from domain.catalog import Platform, UnpublishableError
+from domain.catalog import UnpublishableError
 from domain.models import Event
 from domain.rules.states import UserRole
 from web.auth import current_actor, current_user_id, public, require
@@ -30,7 +30,7 @@ PROMOTERS = (UserRole.PROMOTER, UserRole.ADMIN)
 def create_event(body: EventRequest) -> Response:
     """Create a draft, which only you and admins can see. The platform's fees are frozen in it."""
     with services().sessions.begin() as session:
-        event = catalog.create_event(session, current_actor(), body.details(), _platform())
+        event = catalog.create_event(session, current_actor(), body.details(), services().platform)
         shown = _show(session, event)
     return answer(shown, 201, {"Location": shown.links.self})
 
@@ -64,9 +64,11 @@ def read_event(path: EventPath) -> Response:
 @require(*PROMOTERS)
 def update_event(path: EventPath, body: EventRequest) -> Response:
     """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with."""
-    now = services().clock.now()
-    with services().sessions.begin() as session:
-        event = catalog.update_event(session, current_actor(), path.event_id, body.details(), _platform(), now)
+    parts = services()
+    with parts.sessions.begin() as session:
+        event = catalog.update_event(
+            session, current_actor(), path.event_id, body.details(), parts.platform, parts.clock.now()
+        )
         return answer(_show(session, event))
 
 
@@ -85,9 +87,10 @@ def delete_event(path: EventPath) -> Response:
 @require(*PROMOTERS)
 def publish_event(path: EventPath) -> Response:
     """Publish a draft; everything that it lacks is listed in `errors`. Publishing again changes nothing."""
-    with services().sessions.begin() as session:
+    parts = services()
+    with parts.sessions.begin() as session:
         try:
-            event = catalog.publish_event(session, current_actor(), path.event_id, services().clock.now())
+            event = catalog.publish_event(session, current_actor(), path.event_id, parts.platform, parts.clock.now())
         except UnpublishableError as error:
             raise Problem(error.code, error.detail, errors=[asdict(fault) for fault in error.faults]) from None
         return answer(_show(session, event))
@@ -109,8 +112,3 @@ def _show(session: Session, event: Event) -> EventBody:
     # The server keeps these two.
     session.refresh(event, ["created_at", "updated_at"])
     return EventBody.of(event)
-
-
-def _platform() -> Platform:
-    settings = services().settings
-    return Platform(settings.currencies, settings.platform_fee_rate_bps, settings.platform_fee_fixed)

@@ -35,12 +35,14 @@ REDIS_TIMEOUT_SECONDS = 0.03
 """A dead Redis costs a request at most this; Flask-Limiter then stays local and looks again after 1, 2, 4 … 32 s."""
 FAILED_LOG_INS = ("5/5 minutes", "50/hour")
 """Wrong passwords for one address: from one network, and from anywhere (NIST SP 800-63B section 3.2.2)."""
+PAYOUT_ACCOUNTS = "5/minute"
+"""Links to Stripe's onboarding: each keeps a thread waiting for Stripe, and a person needs one at a time."""
 View = TypeVar("View", bound=Callable[..., Any])
 Answer = TypeVar("Answer")
 
 
 def limited(policy: str) -> Callable[[View], View]:
-    """Mark a view as counted in a bucket of its own: `accounts` or `orders`."""
+    """Mark a view as counted in a bucket of its own: `accounts`, `orders` or `payout-accounts`."""
 
     def mark(view: View) -> View:
         view.rate_limit = policy  # type: ignore[attr-defined]
@@ -147,6 +149,7 @@ def _limit() -> str:
     limits = {
         "accounts": settings.rate_limit_accounts,
         "orders": settings.rate_limit_orders,
+        "payout-accounts": PAYOUT_ACCOUNTS,
         "user": settings.rate_limit_user,
         "anonymous": settings.rate_limit_anonymous,
     }

@@ -5,6 +5,7 @@ Vendors' adapters are opened when first used, because importing them takes longe
 
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
@@ -14,6 +15,7 @@ import wiring
 from adapters.clock import SystemClock
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
+from domain.catalog import Platform
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
 from domain.rules.clocks import Clocks
@@ -39,7 +41,7 @@ class Services:
 
     @cached_property
     def gateway(self) -> PaymentGateway:
-        """Stripe; views only let it verify webhooks, no vendor is called inside a request."""
+        """Stripe; views let it verify webhooks, and one alone calls it: `promoters.open_payout_account` says why."""
         return wiring.open_gateway(self.settings)
 
     @cached_property
@@ -63,6 +65,11 @@ class Services:
         return wiring.read_clocks(self.settings)
 
     @cached_property
+    def platform(self) -> Platform:
+        """What the platform allows and takes."""
+        return wiring.read_platform(self.settings)
+
+    @cached_property
     def storefront(self) -> Storefront:
         """What is on sale, kept for a moment."""
         return Storefront(self.sessions)
@@ -76,6 +83,11 @@ class Services:
     def waiting_room(self) -> WaitingRoom:
         """At most a quarter of the threads may hold an answer back."""
         return WaitingRoom(self.settings.web_threads // 4)
+
+    @cached_property
+    def onboarding_seats(self) -> Semaphore:
+        """At most an eighth of the threads may wait for Stripe."""
+        return Semaphore(max(1, self.settings.web_threads // 8))
 
     @cached_property
     def tokens(self) -> TokenKeyring:

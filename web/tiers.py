@@ -24,14 +24,15 @@ PROMOTERS = (UserRole.PROMOTER, UserRole.ADMIN)
 
 @blueprint.post("/events/<uuid:event_id>/tiers", summary="Add a tier", responses={201: TierBody})
 @describes(
-    problems=("event-closed", "capacity-exceeded", "too-many-tiers"),
+    problems=("event-closed", "capacity-exceeded", "too-many-tiers", "payout-account-required"),
     headers={201: {"Location": "Where all tiers are."}},
 )
 @require(*PROMOTERS)
 def create_tier(path: EventPath, body: TierRequest) -> Response:
     """Add a kind of ticket to a draft, or to an event that is on sale."""
     with services().sessions.begin() as session:
-        shown = _show(session, tiers.create_tier(session, current_actor(), path.event_id, body.details()))
+        tier = tiers.create_tier(session, current_actor(), path.event_id, body.details(), services().platform)
+        shown = _show(session, tier)
     return answer(shown, 201, {"Location": f"{API}/events/{path.event_id}/tiers"})
 
 
@@ -49,7 +50,7 @@ def list_tiers(path: EventPath) -> Response:
 
 
 @blueprint.put("/tiers/<uuid:tier_id>", summary="Edit a tier", responses={200: TierBody})
-@describes(problems=("event-closed", "capacity-exceeded", "quantity-below-sold"))
+@describes(problems=("event-closed", "capacity-exceeded", "quantity-below-sold", "payout-account-required"))
 @require(*PROMOTERS)
 def update_tier(path: TierPath, body: TierRequest) -> Response:
     """Replace what you say about a tier. A new price is for new orders only.
@@ -58,7 +59,8 @@ def update_tier(path: TierPath, body: TierRequest) -> Response:
     `quantity_refusal` says why not.
     """
     with services().sessions.begin() as session:
-        return answer(_show(session, tiers.update_tier(session, current_actor(), path.tier_id, body.details())))
+        tier = tiers.update_tier(session, current_actor(), path.tier_id, body.details(), services().platform)
+        return answer(_show(session, tier))
 
 
 @blueprint.delete("/tiers/<uuid:tier_id>", summary="Delete a tier", responses={204: None})

@@ -2,11 +2,13 @@
 
 from uuid import UUID
 
+from domain import payout_accounts
 from domain.messages import (
     CancelPayment,
     ConcludeLatePayment,
     ConfirmPayment,
     OpenPayment,
+    ReadAccount,
     ReceivePaymentEvent,
     RefundPayment,
     SettlePayment,
@@ -57,6 +59,12 @@ def conclude_late_payment(order_id: str) -> None:
 def refund_payment(transaction_id: str) -> None:
     """Carry out a refund, or ask how it stands."""
     repayment.carry_out_refund(sessions(), gateway(), UUID(transaction_id), clock.now())
+
+
+@app.task(name=ReadAccount.task)
+def read_account(account_id: str) -> None:
+    """Read a promoter's connected account."""
+    payout_accounts.read_account(sessions(), gateway(), account_id, clock.now())
 
 
 @app.task(name=ReceivePaymentEvent.task)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 
 from adapters.queue import find_idle
-from domain import sweep
+from domain import payout_accounts, sweep
 from domain.messages import PAYMENTS
 from domain.payments import reconciliation, refunds
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
@@ -43,6 +43,14 @@ def reconcile() -> None:
     if find_idle(app, {PAYMENTS}):
         with sessions().begin() as session:
             reconciliation.reconcile(session, clock.now())
+
+
+@app.task(name="sweep.read_accounts")
+def read_accounts() -> None:
+    """Ring for the promoters' accounts that were not read for a while, unless the last rings are still waiting."""
+    if find_idle(app, {PAYMENTS}):
+        with sessions().begin() as session:
+            payout_accounts.ring_for_readings(session, clock.now())
 
 
 @app.task(name="sweep.refund")

@@ -77,7 +77,8 @@ class Promoter(Identified, Timestamped, Base):
         value_enum(StripeAccountState), default=StripeAccountState.NONE
     )
     stripe_account_read_at: Mapped[datetime | None]
-    """When the account was last read at Stripe; one that cannot take money yet is read again by the sweep."""
+    """When the account was last read at Stripe, null if the sweep is to do it now. Before there is one: when the
+    opening began whose outcome is still to come."""
     stripe_disabled_reason: Mapped[str | None]
     """Why Stripe restricts the account, in its words (requirements.disabled_reason)."""
     address_line1: Mapped[str | None]

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
-from domain.messages import CancelPayment, announce
+from domain.messages import CancelPayment, ReadAccount, announce
 from domain.models import Event, Order, PaymentTransaction, Promoter
 from domain.models.payments import OPEN_STATUSES
 from domain.payments import attempts, outcomes, settlement
@@ -20,6 +20,9 @@ from domain.ports import Destination, Intent, IntentRequest, PaymentGateway
 from domain.rules.clocks import Clocks
 from domain.rules.states import AttemptStatus, OrderReason, OrderStage, StripeAccountState
 from domain.transitions import lock_order, move
+
+ACCOUNT_REFUSALS = frozenset({"insufficient_capabilities_for_transfer", "account_invalid"})
+"""The promoter's account has stopped taking money, and we have not heard of it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,10 @@ def _wants_intent(order: Order) -> bool:
 
 
 def _ready_account(session: Session, order: Order) -> str | None:
-    """Return the promoter's connected account where it can take money (docs.stripe.com/connect/destination-charges)."""
+    """Return the promoter's connected account where it can take money (docs.stripe.com/connect/destination-charges).
+
+    Without one the charge is the platform's, which then holds the money for the promoter: no sale stops for it.
+    """
     return session.scalar(
         select(Promoter.stripe_account_id)
         .join(Event, Event.promoter_id == Promoter.id)
@@ -117,10 +123,17 @@ def _record_trouble_opening(session: Session, attempt_id: UUID, error: VendorErr
     attempts.note(attempt, error)
     if isinstance(error, PermanentVendorError):
         attempt.status = AttemptStatus.FAILED
-        if _wants_intent(order):
-            outcomes.end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
-        return
-    if isinstance(error, UnknownOutcomeError):
+        if not _is_about_account(attempt, error):
+            if _wants_intent(order):
+                outcomes.end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
+            return
+        # Once it has been read, the next attempt does without it.
+        announce(session, ReadAccount(str(attempt.provider_account_id)), order.request_id)
+    elif isinstance(error, UnknownOutcomeError):
         attempt.status = AttemptStatus.UNKNOWN
     if order.stage is OrderStage.HELD:
         move(session, order, OrderStage.PAYMENT_DELAYED, "payment_delayed")
+
+
+def _is_about_account(attempt: PaymentTransaction, error: PermanentVendorError) -> bool:
+    return attempt.provider_account_id is not None and error.code in ACCOUNT_REFUSALS

@@ -16,6 +16,11 @@ class Fault:
     detail: str
 
 
+ACCOUNT_MISSING = Fault(
+    "/promoter", "Paid tickets are sold by promoters who can be paid; complete your payout account first."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class PricedTier:
     """What is to be sold, and for how much."""
@@ -36,6 +41,8 @@ class Draft:
     currency: str
     terms: Terms
     has_verified_promoter: bool
+    can_be_paid: bool
+    """Whether the promoter's account is ready, or none is asked for."""
     tiers: Sequence[PricedTier]
 
 
@@ -72,3 +79,5 @@ def _find_faults(draft: Draft, now: datetime) -> Iterator[Fault]:
             yield Fault(f"/tiers/{index}/sale_ends_at", "The sale of this tier has already ended.")
     if not draft.has_verified_promoter and any(tier.price for _, tier in active):
         yield Fault("/promoter", "Paid tickets are sold by verified promoters only; ask for verification first.")
+    if not draft.can_be_paid and any(tier.price for _, tier in active):
+        yield ACCOUNT_MISSING

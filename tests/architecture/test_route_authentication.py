@@ -47,6 +47,7 @@ POST   /api/v1/promoters/<uuid:promoter_id>/verify admin fresh
 GET    /api/v1/promoters/me                        user
 PATCH  /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me                        user
+POST   /api/v1/promoters/me/payout-account         admin+promoter fresh [payout-accounts]
 GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
@@ -68,6 +69,8 @@ GET    /metrics                                    public [unlimited]
 GET    /openapi.json                               public
 GET    /orders/<uuid:order_id>                     public
 GET    /pages/<path:name>                          public [unlimited]
+GET    /payout-account/back                        public
+GET    /payout-account/expired                     public
 GET    /readyz                                     public [unlimited]
 GET    /reset-password                             public
 POST   /reset-password                             public [accounts]

@@ -41,6 +41,7 @@ _BODY: dict[str, Any] = {
     "verified_at": None,
     "stripe_account_id": None,
     "stripe_account_state": "none",
+    "stripe_disabled_reason": None,
     "fee_rate_bps": None,
     "fee_fixed": None,
     "created_at": "2026-03-01T09:30:00Z",
@@ -125,6 +126,39 @@ class PromoterBody(ResponseBody):
     verified_at: datetime | None
     stripe_account_id: str | None
     stripe_account_state: StripeAccountState
+    stripe_disabled_reason: Annotated[
+        str | None, Field(description="Why the account is restricted, in Stripe's words.")
+    ]
     fee_rate_bps: int | None
     fee_fixed: int | None
     created_at: datetime
+
+
+class OnboardingLinkBody(ResponseBody):
+    """Where the owner of an account tells Stripe what it needs to know."""
+
+    url: Annotated[str, Field(description="For one visit, in a browser; whoever has it sees what Stripe knows of you.")]
+    expires_at: datetime
+
+
+class PayoutAccountBody(ResponseBody):
+    """The account that one's money goes to, and the way to complete it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "account_id": "acct_1Q2w3E4r5T6y7U8i",
+                    "state": "pending",
+                    "onboarding": {
+                        "url": "https://connect.stripe.com/setup/e/acct_1Q2w3E4r5T6y7U8i/kQ9Jd2",
+                        "expires_at": "2026-03-01T09:35:00Z",
+                    },
+                }
+            ]
+        }
+    )
+
+    account_id: str
+    state: StripeAccountState
+    onboarding: OnboardingLinkBody

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -20,11 +21,13 @@ from domain.errors import ConflictError, ForbiddenError, InvalidError, NotFoundE
 from domain.listings import read_event
 from domain.messages import ServeTier
 from domain.models import AuditLog, Event
-from domain.rules.states import EventStatus, UserRole, VerificationStatus
+from domain.rules.publishing import ACCOUNT_MISSING
+from domain.rules.states import EventStatus, StripeAccountState, UserRole, VerificationStatus
 from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
 
 NOW = datetime(2027, 5, 1, 12, tzinfo=UTC)
 PLATFORM = Platform(currencies=("EUR", "DKK"), fee_rate_bps=250, fee_fixed=50)
+STRICT = replace(PLATFORM, requires_accounts=True)
 DETAILS = EventDetails(
     title="Jazz på Havnen",
     starts_at=NOW + timedelta(days=30),
@@ -169,7 +172,7 @@ class TestOwnership:
             with pytest.raises(NotFoundError):
                 read_event(session, nobody, event.id)
             with pytest.raises(NotFoundError):
-                publish_event(session, nobody, event.id, NOW)
+                publish_event(session, nobody, event.id, PLATFORM, NOW)
         assert read_event(session, actor, event.id) is event
         assert read_event(session, admin, event.id) is event
 
@@ -177,7 +180,7 @@ class TestOwnership:
         assert read_event(session, STRANGER, event.id) is event
         for change in (
             lambda: update_event(session, other, event.id, DETAILS, PLATFORM, NOW),
-            lambda: publish_event(session, other, event.id, NOW),
+            lambda: publish_event(session, other, event.id, PLATFORM, NOW),
             lambda: cancel_event(session, other, event.id, NOW),
             lambda: delete_event(session, other, event.id, NOW),
         ):
@@ -248,7 +251,7 @@ class TestPublish:
     def test_a_complete_draft_goes_on_sale(self, session, actor, promoter):
         event = draft_of(promoter)
         TicketTierFactory(event=event)
-        publish_event(session, actor, event.id, NOW)
+        publish_event(session, actor, event.id, PLATFORM, NOW)
         session.flush()
         session.expire_all()
         assert (event.status, event.published_at) == (EventStatus.PUBLISHED, NOW)
@@ -256,7 +259,7 @@ class TestPublish:
 
     def test_publishing_twice_changes_nothing(self, session, actor, event):
         before = event.published_at
-        assert publish_event(session, actor, event.id, NOW).published_at == before
+        assert publish_event(session, actor, event.id, PLATFORM, NOW).published_at == before
         assert acts(session) == []
 
     def test_everything_that_is_missing_is_named(self, session, rows):
@@ -264,7 +267,7 @@ class TestPublish:
         event = EventFactory(promoter=promoter, status=EventStatus.DRAFT, starts_at=NOW, capacity=10)
         TicketTierFactory(event=event, quantity=11, price=49, sale_ends_at=NOW)
         with pytest.raises(UnpublishableError) as refusal:
-            publish_event(session, Actor(promoter.user_id, UserRole.PROMOTER), event.id, NOW)
+            publish_event(session, Actor(promoter.user_id, UserRole.PROMOTER), event.id, PLATFORM, NOW)
         assert [fault.pointer for fault in refusal.value.faults] == [
             "/starts_at",
             "/capacity",
@@ -274,10 +277,31 @@ class TestPublish:
         ]
         assert event.status is EventStatus.DRAFT
 
+    @pytest.mark.parametrize(
+        ("state", "is_sold"),
+        [
+            (StripeAccountState.READY, True),
+            (StripeAccountState.PENDING, False),
+            (StripeAccountState.RESTRICTED, False),
+        ],
+    )
+    def test_where_accounts_are_asked_for_paid_tickets_need_a_ready_one(self, session, rows, state, is_sold):
+        promoter = PromoterFactory(stripe_account_state=state)
+        event = draft_of(promoter)
+        TicketTierFactory(event=event)
+        publish = partial(publish_event, session, Actor(promoter.user_id, UserRole.PROMOTER), event.id)
+        if is_sold:
+            assert publish(STRICT, NOW).is_published
+            return
+        with pytest.raises(UnpublishableError) as refusal:
+            publish(STRICT, NOW)
+        assert refusal.value.faults == (ACCOUNT_MISSING,)
+        assert publish(PLATFORM, NOW).is_published
+
     def test_a_cancelled_event_is_not_published_again(self, session, actor, promoter):
         event = EventFactory(promoter=promoter, status=EventStatus.CANCELLED)
         with pytest.raises(ConflictError):
-            publish_event(session, actor, event.id, NOW)
+            publish_event(session, actor, event.id, PLATFORM, NOW)
 
 
 class TestCancel:

@@ -7,14 +7,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from domain.audit import Actor
+from domain.catalog import Platform
 from domain.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from domain.messages import ServeTier
 from domain.models import AuditLog, Event, TicketTier
-from domain.rules.states import EventStatus, UserRole
+from domain.rules.states import EventStatus, StripeAccountState, UserRole
 from domain.tiers import MAX_TIERS, TierDetails, create_tier, delete_tier, pause_tier, resume_tier, update_tier
 from tests.factories import EventFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
 
 DETAILS = TierDetails(name="Standing", price=4500, quantity=100)
+PLATFORM = Platform(currencies=("EUR",), fee_rate_bps=250, fee_fixed=50)
+STRICT = replace(PLATFORM, requires_accounts=True)
 NOW = datetime(2027, 5, 1, 12, tzinfo=UTC)
 
 
@@ -50,14 +53,14 @@ def acts(session):
 
 class TestCreate:
     def test_a_tier_begins_with_nothing_sold(self, session, actor, draft):
-        tier = create_tier(session, actor, draft.id, DETAILS)
+        tier = create_tier(session, actor, draft.id, DETAILS, PLATFORM)
         session.expire_all()
         assert (tier.event_id, tier.price, tier.quantity) == (draft.id, 4500, 100)
         assert (tier.sold, tier.reserved, tier.is_paused) == (0, 0, False)
         assert acts(session) == ["tier.create"]
 
     def test_an_event_on_sale_gets_another_tier(self, session, actor, event):
-        assert create_tier(session, actor, event.id, DETAILS).quantity == 100
+        assert create_tier(session, actor, event.id, DETAILS, PLATFORM).quantity == 100
 
     @pytest.mark.parametrize(
         ("changes", "pointer"),
@@ -70,33 +73,33 @@ class TestCreate:
     )
     def test_what_contradicts_itself_is_refused(self, session, actor, draft, changes, pointer):
         with pytest.raises(InvalidError) as refusal:
-            create_tier(session, actor, draft.id, replace(DETAILS, **changes))
+            create_tier(session, actor, draft.id, replace(DETAILS, **changes), PLATFORM)
         assert refusal.value.pointer == pointer
 
     def test_the_tiers_never_hold_more_than_the_event(self, session, actor, event):
         TicketTierFactory(event=event, quantity=20, desired_quantity=51)
         with pytest.raises(ConflictError) as refusal:
-            create_tier(session, actor, event.id, DETAILS)
+            create_tier(session, actor, event.id, DETAILS, PLATFORM)
         assert (refusal.value.code, refusal.value.pointer) == ("capacity-exceeded", "/quantity")
         assert refusal.value.detail == "The event has room for 99 of them."
-        create_tier(session, actor, event.id, replace(DETAILS, quantity=99))
+        create_tier(session, actor, event.id, replace(DETAILS, quantity=99), PLATFORM)
 
     def test_a_tier_that_is_asked_to_shrink_still_counts_in_full(self, session, actor, event):
         TicketTierFactory(event=event, quantity=60, desired_quantity=10)
         with pytest.raises(ConflictError):
-            create_tier(session, actor, event.id, DETAILS)
+            create_tier(session, actor, event.id, DETAILS, PLATFORM)
 
     def test_there_is_an_end_to_tiers(self, session, actor, draft):
         session.add_all([TicketTier(event_id=draft.id, name="Tier", price=0, quantity=0) for _ in range(MAX_TIERS)])
         session.flush()
         with pytest.raises(ConflictError) as refusal:
-            create_tier(session, actor, draft.id, replace(DETAILS, quantity=0))
+            create_tier(session, actor, draft.id, replace(DETAILS, quantity=0), PLATFORM)
         assert refusal.value.code == "too-many-tiers"
 
     def test_an_event_that_is_over_gets_none(self, session, actor, promoter):
         event = EventFactory(promoter=promoter, status=EventStatus.CANCELLED)
         with pytest.raises(ConflictError) as refusal:
-            create_tier(session, actor, event.id, DETAILS)
+            create_tier(session, actor, event.id, DETAILS, PLATFORM)
         assert refusal.value.code == "event-closed"
 
 
@@ -106,8 +109,8 @@ class TestOwnership:
         for whose, refusal in ((event, ForbiddenError), (draft, NotFoundError)):
             tier = TicketTierFactory(event=whose)
             for change in (
-                lambda whose=whose: create_tier(session, other, whose.id, DETAILS),
-                lambda tier=tier: update_tier(session, other, tier.id, DETAILS),
+                lambda whose=whose: create_tier(session, other, whose.id, DETAILS, PLATFORM),
+                lambda tier=tier: update_tier(session, other, tier.id, DETAILS, PLATFORM),
                 lambda tier=tier: pause_tier(session, other, tier.id),
                 lambda tier=tier: resume_tier(session, other, tier.id),
                 lambda tier=tier: delete_tier(session, other, tier.id),
@@ -118,9 +121,9 @@ class TestOwnership:
     def test_a_hidden_tier_and_no_tier_look_alike(self, session, draft):
         other = Actor(PromoterFactory().user_id, UserRole.PROMOTER)
         with pytest.raises(NotFoundError) as hidden:
-            update_tier(session, other, TicketTierFactory(event=draft).id, DETAILS)
+            update_tier(session, other, TicketTierFactory(event=draft).id, DETAILS, PLATFORM)
         with pytest.raises(NotFoundError) as missing:
-            update_tier(session, other, draft.id, DETAILS)
+            update_tier(session, other, draft.id, DETAILS, PLATFORM)
         assert hidden.value.detail == missing.value.detail
 
     def test_an_admin_touches_every_tier(self, session, event):
@@ -131,13 +134,13 @@ class TestOwnership:
 class TestUpdate:
     def test_the_quantity_of_a_draft_changes_at_once(self, session, actor, draft, announced):
         tier = TicketTierFactory(event=draft, quantity=10)
-        update_tier(session, actor, tier.id, replace(DETAILS, quantity=150))
+        update_tier(session, actor, tier.id, replace(DETAILS, quantity=150), PLATFORM)
         session.commit()
         assert (tier.quantity, tier.desired_quantity, announced) == (150, None, [])
 
     def test_the_quantity_of_a_tier_on_sale_is_asked_for(self, session, actor, event, announced):
         tier = TicketTierFactory(event=event, quantity=10, quantity_refusal="12 tickets are sold.")
-        update_tier(session, actor, tier.id, replace(DETAILS, quantity=20))
+        update_tier(session, actor, tier.id, replace(DETAILS, quantity=20), PLATFORM)
         session.commit()
         session.expire_all()
         assert (tier.quantity, tier.desired_quantity, tier.quantity_refusal) == (10, 20, None)
@@ -145,37 +148,77 @@ class TestUpdate:
 
     def test_asking_for_what_it_is_takes_the_wish_back(self, session, actor, event, announced):
         tier = TicketTierFactory(event=event, quantity=10, desired_quantity=20)
-        update_tier(session, actor, tier.id, replace(DETAILS, quantity=10))
+        update_tier(session, actor, tier.id, replace(DETAILS, quantity=10), PLATFORM)
         session.commit()
         assert (tier.quantity, tier.desired_quantity, announced) == (10, None, [])
 
     def test_tickets_that_are_taken_stay_taken(self, session, actor, event):
         tier = TicketTierFactory(event=event, quantity=10, sold=5, reserved=2)
         with pytest.raises(ConflictError) as refusal:
-            update_tier(session, actor, tier.id, replace(DETAILS, quantity=6))
+            update_tier(session, actor, tier.id, replace(DETAILS, quantity=6), PLATFORM)
         assert (refusal.value.code, refusal.value.pointer) == ("quantity-below-sold", "/quantity")
-        assert update_tier(session, actor, tier.id, replace(DETAILS, quantity=7)).desired_quantity == 7
+        assert update_tier(session, actor, tier.id, replace(DETAILS, quantity=7), PLATFORM).desired_quantity == 7
 
     def test_the_other_tiers_leave_so_much_room(self, session, actor, event):
         TicketTierFactory(event=event, quantity=100)
         tier = TicketTierFactory(event=event, quantity=10)
         with pytest.raises(ConflictError) as refusal:
-            update_tier(session, actor, tier.id, replace(DETAILS, quantity=51))
+            update_tier(session, actor, tier.id, replace(DETAILS, quantity=51), PLATFORM)
         assert refusal.value.code == "capacity-exceeded"
-        assert update_tier(session, actor, tier.id, replace(DETAILS, quantity=50)).desired_quantity == 50
+        assert update_tier(session, actor, tier.id, replace(DETAILS, quantity=50), PLATFORM).desired_quantity == 50
 
     def test_a_price_changes_while_on_sale_without_a_ring(self, session, actor, event, announced):
         tier = TicketTierFactory(event=event, price=4000, quantity=100)
-        update_tier(session, actor, tier.id, replace(DETAILS, price=5000))
+        update_tier(session, actor, tier.id, replace(DETAILS, price=5000), PLATFORM)
         session.commit()
         entry = session.scalars(select(AuditLog)).one()
         assert (tier.price, announced) == (5000, [])
         assert (entry.action, entry.old_data["price"], entry.new_data["price"]) == ("tier.update", 4000, 5000)
 
     def test_saying_the_same_again_is_not_an_act(self, session, actor, event):
-        tier = create_tier(session, actor, event.id, DETAILS)
-        update_tier(session, actor, tier.id, DETAILS)
+        tier = create_tier(session, actor, event.id, DETAILS, PLATFORM)
+        update_tier(session, actor, tier.id, DETAILS, PLATFORM)
         assert acts(session) == ["tier.create"]
+
+
+class TestAccounts:
+    """Where accounts are asked for, nothing that costs money goes on sale without one."""
+
+    @pytest.fixture
+    def promoter(self, rows):
+        return PromoterFactory(stripe_account_state=StripeAccountState.RESTRICTED)
+
+    def test_a_published_event_gets_no_paid_tier(self, session, actor, event):
+        with pytest.raises(ConflictError) as refusal:
+            create_tier(session, actor, event.id, DETAILS, STRICT)
+        assert (refusal.value.code, refusal.value.pointer) == ("payout-account-required", "/promoter")
+        assert session.scalars(select(TicketTier)).all() == []
+
+    @pytest.mark.parametrize("changes", [{"price": 0}, {"is_active": False}])
+    def test_what_brings_no_money_needs_no_account(self, session, actor, event, changes):
+        assert create_tier(session, actor, event.id, replace(DETAILS, **changes), STRICT).quantity == 100
+
+    def test_a_draft_may_be_prepared(self, session, actor, draft):
+        tier = create_tier(session, actor, draft.id, DETAILS, STRICT)
+        assert update_tier(session, actor, tier.id, replace(DETAILS, price=900), STRICT).price == 900
+
+    @pytest.mark.parametrize("before", [{"price": 0}, {"is_active": False}])
+    def test_a_tier_on_sale_does_not_begin_to_cost(self, session, actor, event, before):
+        tier = TicketTierFactory(event=event, **before)
+        with pytest.raises(ConflictError) as refusal:
+            update_tier(session, actor, tier.id, replace(DETAILS, quantity=tier.quantity), STRICT)
+        assert refusal.value.code == "payout-account-required"
+
+    def test_what_is_on_sale_stays_on_sale(self, session, actor, event):
+        tier = TicketTierFactory(event=event)
+        assert update_tier(session, actor, tier.id, replace(DETAILS, price=5000), STRICT).price == 5000
+
+    def test_where_none_is_asked_for_none_is_missed(self, session, actor, event):
+        assert create_tier(session, actor, event.id, DETAILS, PLATFORM).price == 4500
+
+    def test_a_ready_one_opens_the_sale(self, session, actor, event, promoter):
+        promoter.stripe_account_state = StripeAccountState.READY
+        assert create_tier(session, actor, event.id, DETAILS, STRICT).price == 4500
 
 
 class TestPause:
@@ -229,13 +272,13 @@ class TestRaces:
         def raise_the_other():
             with sessions() as session:
                 try:
-                    update_tier(session, actor, second.id, replace(DETAILS, quantity=100))
+                    update_tier(session, actor, second.id, replace(DETAILS, quantity=100), PLATFORM)
                     session.commit()
                 except ConflictError as refusal:
                     results.append(refusal.code)
 
         with sessions() as session:
-            update_tier(session, actor, first.id, replace(DETAILS, quantity=100))
+            update_tier(session, actor, first.id, replace(DETAILS, quantity=100), PLATFORM)
             thread = threading.Thread(target=raise_the_other)
             thread.start()
             waits_for_lock()
@@ -249,7 +292,7 @@ class TestRaces:
     def test_an_order_may_refer_to_an_event_that_is_being_edited(self, sessions, committed):
         actor, event, (tier, _) = committed
         with sessions() as editing, sessions() as ordering:
-            update_tier(editing, actor, tier.id, replace(DETAILS, quantity=60))
+            update_tier(editing, actor, tier.id, replace(DETAILS, quantity=60), PLATFORM)
             editing.flush()
             # What a foreign key takes; were it to wait, the statement would end in an error.
             ordering.execute(

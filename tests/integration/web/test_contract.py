@@ -32,6 +32,7 @@ from tests.factories import (
     WaitlistFactory,
     bound_to,
 )
+from tests.fakes.payment_gateway import FakePaymentGateway
 from web.services import Services
 
 CHECKS = [
@@ -51,7 +52,7 @@ ENDING = {"/api/v1/auth/logout", "/api/v1/events/{event_id}", "/api/v1/events/{e
 def world(sessions):
     """Make one of everything, and return the people and the ids that a path can name."""
     with sessions.begin() as session, bound_to(session):
-        promoter = PromoterFactory()
+        promoter = PromoterFactory(stripe_account_id=None)
         people = {
             UserRole.USER: UserFactory(),
             UserRole.PROMOTER: promoter.user,
@@ -84,7 +85,9 @@ def world(sessions):
 def services(settings, sessions, hasher, clock, redis_url):
     # Nobody else moves the orders here, so holding answers back would only cost time.
     quick = settings.model_copy(update={"long_poll_limit_seconds": 0, "redis_url": redis_url})
-    return Services(quick, sessions, hasher, clock)
+    services = Services(quick, sessions, hasher, clock)
+    services.__dict__["gateway"] = FakePaymentGateway()
+    return services
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from domain.messages import (
     Message,
     NotifyOffer,
     OpenPayment,
+    ReadAccount,
     ReceiveMailEvent,
     ReceivePaymentEvent,
     RefundPayment,
@@ -24,14 +25,15 @@ from domain.messages import (
     ServeTier,
     SettlePayment,
 )
-from domain.models import EmailNotification, Order, Ticket, Waitlist, WebhookEvent
+from domain.models import EmailNotification, Order, Promoter, Ticket, Waitlist, WebhookEvent
 from domain.payments import confirmations, refunds
-from domain.rules.states import MailStatus, OrderReason, OrderStage, UserRole, WaitlistStatus
+from domain.rules.states import MailStatus, OrderReason, OrderStage, StripeAccountState, UserRole, WaitlistStatus
 from domain.transitions import give_up, lock_order
 from tests.factories import (
     EmailNotificationFactory,
     EventFactory,
     OrderFactory,
+    PromoterFactory,
     WaitlistFactory,
     WebhookEventFactory,
     bound_to,
@@ -58,6 +60,7 @@ STATE = text("""
            (SELECT array_agg((id, status) ORDER BY id) FROM email_notifications)::text,
            (SELECT array_agg((id, status, notified_at) ORDER BY id) FROM waitlist)::text,
            (SELECT array_agg((id, processed_at) ORDER BY id) FROM webhook_inbox)::text,
+           (SELECT array_agg((id, stripe_account_id, stripe_account_state) ORDER BY id) FROM promoters)::text,
            (SELECT count(*) FROM order_timeline)
 """)
 
@@ -131,6 +134,12 @@ def opened(sessions, held):
     return held
 
 
+@pytest.fixture
+def account(sessions, gateway):
+    opened = gateway.open_account(None, "by-hand")
+    return make(sessions, PromoterFactory, stripe_account_id=opened.id, stripe_account_state=StripeAccountState.PENDING)
+
+
 def ask_to_pay(sessions, order):
     with sessions.begin() as session:
         confirmations.request_confirmation(session, order.id, order.user_id, "pm_card_visa", NOW, CLOCKS)
@@ -181,6 +190,11 @@ class TestPayments:
         deliver_twice(sessions, ReceivePaymentEvent(event.id))
         assert read(sessions, Order, opened).stage is OrderStage.ISSUING
         assert read(sessions, WebhookEvent, event).processed_at is not None
+
+    def test_read_account(self, sessions, account, gateway):
+        gateway.change_account(account.stripe_account_id, "ready")
+        deliver_twice(sessions, ReadAccount(account.stripe_account_id))
+        assert read(sessions, Promoter, account).stripe_account_state is StripeAccountState.READY
 
 
 class TestTicketsAndMail:
@@ -263,6 +277,15 @@ class TestSweep:
         monkeypatch.setattr(sweep_tasks, "clock", Later())
         redis.lpush("payments", "{}")
         deliver("sweep.reconcile")
+        assert announced == []
+
+    def test_read_accounts(self, sessions, redis, account, announced):
+        deliver_twice(sessions, "sweep.read_accounts")
+        assert set(announced) == {ReadAccount(account.stripe_account_id)}
+
+    def test_read_accounts_waits_until_its_last_rings_were_heard(self, sessions, redis, account, announced):
+        redis.lpush("payments", "{}")
+        deliver("sweep.read_accounts")
         assert announced == []
 
     def test_refund(self, sessions, paid, announced):

@@ -3,11 +3,13 @@ from datetime import timedelta
 
 import pytest
 
+from domain import payout_accounts
 from domain.errors import PermanentVendorError, RetryableVendorError, UnknownOutcomeError
-from domain.messages import CancelPayment, RenderTickets, ServeTier
+from domain.messages import CancelPayment, ReadAccount, RenderTickets, ServeTier
 from domain.payments import (
     attempts,
 )
+from domain.payments.openings import ACCOUNT_REFUSALS
 from domain.ports import STORED_ERROR
 from domain.rules.states import (
     AttemptStatus,
@@ -212,6 +214,28 @@ class TestTroubleOpening:
         assert till.heard(ServeTier)
         assert till.charge(held).status is AttemptStatus.FAILED
         assert till.mails(held) == ["order_cancelled"]
+
+    @pytest.mark.parametrize("code", sorted(ACCOUNT_REFUSALS))
+    def test_an_account_that_stopped_taking_money_is_read_and_done_without(self, till, gateway, code):
+        account = gateway.open_account(None, "by-hand")
+        with till.sessions.begin() as session, bound_to(session):
+            promoter = PromoterFactory(stripe_account_id=account.id)
+            held = hold(TicketTierFactory(event=EventFactory(promoter=promoter)))
+        gateway.fail("open_intent", PermanentVendorError("not there", code=code))
+        till.open(held)
+        assert till.read(held).stage is OrderStage.PAYMENT_DELAYED
+        assert till.heard(ReadAccount) == [ReadAccount(account.id)]
+        payout_accounts.read_account(till.sessions, gateway, account.id, till.now)
+        till.open(held)
+        assert till.read(held).stage is OrderStage.AWAITING_PAYMENT
+        assert [charge.provider_account_id for charge in till.charges(held)] == [account.id, None]
+
+    def test_such_a_refusal_without_an_account_is_a_refusal(self, till, gateway):
+        with till.sessions.begin() as session, bound_to(session):
+            held = hold(TicketTierFactory(event=EventFactory(promoter=PromoterFactory(stripe_account_id=None))))
+        gateway.fail("open_intent", PermanentVendorError("not there", code=min(ACCOUNT_REFUSALS)))
+        till.open(held)
+        assert till.read(held).reason is OrderReason.PAYMENT_FAILED
 
     def test_an_intent_opened_for_an_order_that_ended_is_cancelled(self, till, held, gateway, monkeypatch):
         opening = gateway.open_intent

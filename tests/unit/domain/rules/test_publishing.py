@@ -10,7 +10,7 @@ NOW = datetime(2027, 5, 1, 12, tzinfo=UTC)
 TERMS = Terms(fee_rate_bps=250, fee_fixed=50, absorbs_fees=False, tax_rate_bps=2500)
 TIER = PricedTier(price=4500, quantity=100, max_per_order=10, is_active=True, sale_ends_at=None)
 FREE = replace(TIER, price=0)
-DRAFT = Draft(NOW + timedelta(days=30), 100, "EUR", TERMS, has_verified_promoter=True, tiers=[TIER])
+DRAFT = Draft(NOW + timedelta(days=30), 100, "EUR", TERMS, has_verified_promoter=True, can_be_paid=True, tiers=[TIER])
 
 
 def pointers(draft: Draft) -> list[str]:
@@ -31,6 +31,7 @@ def test_a_complete_event_has_no_fault() -> None:
         (replace(DRAFT, tiers=[FREE, replace(TIER, quantity=0, price=49)]), "/tiers/1/price"),
         (replace(DRAFT, tiers=[replace(TIER, sale_ends_at=NOW)]), "/tiers/0/sale_ends_at"),
         (replace(DRAFT, has_verified_promoter=False), "/promoter"),
+        (replace(DRAFT, can_be_paid=False), "/promoter"),
     ],
 )
 def test_one_fault_is_pointed_at(draft: Draft, pointer: str) -> None:
@@ -42,13 +43,14 @@ def test_all_faults_are_named_at_once() -> None:
     assert pointers(draft) == ["/starts_at", "/capacity", "/tiers/0/price", "/promoter"]
 
 
-def test_free_tickets_need_no_verified_promoter() -> None:
-    assert find_faults(replace(DRAFT, has_verified_promoter=False, tiers=[FREE]), NOW) == []
+def test_free_tickets_need_no_verified_promoter_and_no_account() -> None:
+    assert find_faults(replace(DRAFT, has_verified_promoter=False, can_be_paid=False, tiers=[FREE]), NOW) == []
 
 
 def test_what_is_wrong_with_an_inactive_tier_does_not_matter() -> None:
     sleeping = replace(TIER, price=1, quantity=0, is_active=False)
-    assert find_faults(replace(DRAFT, has_verified_promoter=False, tiers=[FREE, sleeping]), NOW) == []
+    draft = replace(DRAFT, has_verified_promoter=False, can_be_paid=False, tiers=[FREE, sleeping])
+    assert find_faults(draft, NOW) == []
 
 
 @pytest.mark.parametrize(
