@@ -21,7 +21,7 @@ from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.messages import ServeTier, announce
 from domain.models import Event, TicketTier
 from domain.ownership import lock_event, require_open
-from domain.rules.publishing import ACCOUNT_MISSING, find_price_fault
+from domain.rules.publishing import ACCOUNT_MISSING, UNVERIFIED, find_price_fault
 from domain.rules.states import EventStatus
 
 MAX_TIERS = 100
@@ -50,7 +50,7 @@ def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDet
     """Add a tier to a draft or to an event on sale.
 
     Raises `InvalidError` for a price that cannot be charged or limits that contradict each other, `ConflictError` if
-    the event is over or has no room, or if it is on sale and its promoter cannot be paid though they must.
+    the event is over or has no room, or if it is on sale and its promoter may not sell paid tickets (any more).
     """
     event = lock_event(session, actor, event_id)
     require_open(event)
@@ -60,7 +60,7 @@ def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDet
         raise ConflictError(f"An event has at most {MAX_TIERS} tiers.", code="too-many-tiers")
     _check_capacity(event, tiers, details.quantity)
     if _is_for_money(details):
-        _check_account(event, platform)
+        _check_seller(event, platform)
     tier = TicketTier(**asdict(details), event_id=event.id, sold=0, reserved=0, is_paused=False)
     session.add(tier)
     session.flush()
@@ -86,7 +86,7 @@ def update_tier(session: Session, actor: Actor, tier_id: UUID, details: TierDeta
     others = [other for other in read_tiers(session, event.id) if other.id != tier.id]
     _check_capacity(event, others, details.quantity)
     if _is_for_money(details) and not _is_for_money(tier):
-        _check_account(event, platform)
+        _check_seller(event, platform)
     values = asdict(details)
     if event.status is EventStatus.PUBLISHED:
         wanted = values.pop("quantity")
@@ -168,7 +168,11 @@ def _is_for_money(tier: TierDetails | TicketTier) -> bool:
     return tier.is_active and tier.price > 0
 
 
-def _check_account(event: Event, platform: Platform) -> None:
+def _check_seller(event: Event, platform: Platform) -> None:
     """Refuse that paid tickets go on sale; a draft is checked when it is published."""
-    if event.is_published and not can_be_paid(event.promoter, platform):
+    if not event.is_published:
+        return
+    if not event.promoter.is_verified:
+        raise ConflictError(UNVERIFIED.detail, code="promoter-unverified", pointer=UNVERIFIED.pointer)
+    if not can_be_paid(event.promoter, platform):
         raise ConflictError(ACCOUNT_MISSING.detail, code="payout-account-required", pointer=ACCOUNT_MISSING.pointer)

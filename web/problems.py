@@ -76,6 +76,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "quantity-below-sold": Kind(409, "Fewer tickets than are sold or reserved"),
     "too-many-tiers": Kind(409, "The event has as many tiers as it may"),
     "promoter-profile-required": Kind(409, "A promoter profile is needed first"),
+    "promoter-unverified": Kind(409, "Paid tickets are sold by verified promoters only"),
     "payout-account-required": Kind(409, "A payout account is needed first"),
     "payout-account-refused": Kind(409, "Stripe refuses the payout account"),
     "sale-not-open": Kind(409, "Not on sale yet"),

@@ -24,7 +24,7 @@ PROMOTERS = (UserRole.PROMOTER, UserRole.ADMIN)
 
 @blueprint.post("/events/<uuid:event_id>/tiers", summary="Add a tier", responses={201: TierBody})
 @describes(
-    problems=("event-closed", "capacity-exceeded", "too-many-tiers", "payout-account-required"),
+    problems=("event-closed", "capacity-exceeded", "too-many-tiers", "promoter-unverified", "payout-account-required"),
     headers={201: {"Location": "Where all tiers are."}},
 )
 @require(*PROMOTERS)
@@ -50,7 +50,15 @@ def list_tiers(path: EventPath) -> Response:
 
 
 @blueprint.put("/tiers/<uuid:tier_id>", summary="Edit a tier", responses={200: TierBody})
-@describes(problems=("event-closed", "capacity-exceeded", "quantity-below-sold", "payout-account-required"))
+@describes(
+    problems=(
+        "event-closed",
+        "capacity-exceeded",
+        "quantity-below-sold",
+        "promoter-unverified",
+        "payout-account-required",
+    )
+)
 @require(*PROMOTERS)
 def update_tier(path: TierPath, body: TierRequest) -> Response:
     """Replace what you say about a tier. A new price is for new orders only.

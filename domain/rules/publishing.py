@@ -16,6 +16,7 @@ class Fault:
     detail: str
 
 
+UNVERIFIED = Fault("/promoter", "Paid tickets are sold by verified promoters only; ask for verification first.")
 ACCOUNT_MISSING = Fault(
     "/promoter", "Paid tickets are sold by promoters who can be paid; complete your payout account first."
 )
@@ -78,6 +79,6 @@ def _find_faults(draft: Draft, now: datetime) -> Iterator[Fault]:
         if tier.sale_ends_at is not None and tier.sale_ends_at <= now:
             yield Fault(f"/tiers/{index}/sale_ends_at", "The sale of this tier has already ended.")
     if not draft.has_verified_promoter and any(tier.price for _, tier in active):
-        yield Fault("/promoter", "Paid tickets are sold by verified promoters only; ask for verification first.")
+        yield UNVERIFIED
     if not draft.can_be_paid and any(tier.price for _, tier in active):
         yield ACCOUNT_MISSING

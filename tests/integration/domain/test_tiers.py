@@ -11,7 +11,7 @@ from domain.catalog import Platform
 from domain.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from domain.messages import ServeTier
 from domain.models import AuditLog, Event, TicketTier
-from domain.rules.states import EventStatus, StripeAccountState, UserRole
+from domain.rules.states import EventStatus, StripeAccountState, UserRole, VerificationStatus
 from domain.tiers import MAX_TIERS, TierDetails, create_tier, delete_tier, pause_tier, resume_tier, update_tier
 from tests.factories import EventFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
 
@@ -219,6 +219,15 @@ class TestAccounts:
     def test_a_ready_one_opens_the_sale(self, session, actor, event, promoter):
         promoter.stripe_account_state = StripeAccountState.READY
         assert create_tier(session, actor, event.id, DETAILS, STRICT).price == 4500
+
+
+def test_an_unverified_promoter_adds_no_paid_tier_to_what_is_on_sale(session, actor, event, promoter):
+    promoter.verification_status, promoter.verified_at = VerificationStatus.PENDING, None
+    session.flush()
+    with pytest.raises(ConflictError) as refusal:
+        create_tier(session, actor, event.id, DETAILS, PLATFORM)
+    assert refusal.value.code == "promoter-unverified"
+    assert create_tier(session, actor, event.id, replace(DETAILS, price=0), PLATFORM).price == 0
 
 
 class TestPause:
