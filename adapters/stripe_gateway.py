@@ -17,6 +17,7 @@ from stripe import StripeClient, StripeError
 from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from adapters.stripe_circuit import CircuitClient
 from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError, VendorError
 from domain.ports import (
     STORED_ERROR,
@@ -52,7 +53,7 @@ class StripeGateway:
         self._client = StripeClient(
             secret_key,
             base_addresses={"api": api_url.rstrip("/")},
-            http_client=stripe.RequestsClient(timeout=timeout_seconds),
+            http_client=CircuitClient(timeout=timeout_seconds),
             max_network_retries=0,
         )
         # Its debug lines hold whole bodies, with client secrets and addresses of buyers.
