@@ -17,6 +17,7 @@ from stripe import StripeClient, StripeError
 from stripe.params import AccountLinkCreateParams, ChargeListParams, EventListParams
 
 from adapters import stripe_values as values
+from adapters.stripe_circuit import CircuitClient
 from adapters.stripe_errors import UNKNOWN_OBJECT, translated, translating
 from domain.errors import ForgedEventError, RetryableVendorError
 from domain.ports import (
@@ -72,7 +73,7 @@ class StripeGateway:
         self._client = StripeClient(
             secret_key,
             base_addresses={"api": api_url.rstrip("/")},
-            http_client=stripe.RequestsClient(timeout=timeout_seconds),
+            http_client=CircuitClient(timeout=timeout_seconds),
             max_network_retries=0,
         )
         # Its debug lines hold whole bodies, with client secrets and addresses of buyers.

@@ -12,12 +12,16 @@ from sqlalchemy.orm import Session
 from domain.errors import VendorError
 from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
+from domain.payments.pauses import spread
 from domain.ports import STORED_ERROR, Intent
 from domain.rules.states import AttemptKind, AttemptStatus
 from domain.transitions import lock_order
 
 KEY_LIFE = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 hours (docs.stripe.com/api/idempotent_requests)."""
+
+FIRST_PAUSE = timedelta(seconds=4)
+"""However young an attempt is: what failed at once, with nothing to spread, would come back at once."""
 
 STATUSES = {
     "requires_payment_method": AttemptStatus.REQUIRES_PAYMENT_METHOD,
@@ -142,9 +146,10 @@ def touch(attempt: PaymentTransaction) -> None:
 
 
 def due(longest: timedelta) -> ColumnElement[datetime]:
-    """Return when an attempt should be looked at again: each pause as long as it is old, up to `longest`."""
+    """Return when an attempt should be looked at again: each pause about as long as it is old, up to `longest`."""
     age = PaymentTransaction.updated_at - PaymentTransaction.created_at
-    return PaymentTransaction.updated_at + func.least(literal(longest), age)
+    pause = func.least(literal(longest), func.greatest(literal(FIRST_PAUSE), age))
+    return PaymentTransaction.updated_at + spread(pause, PaymentTransaction.id, PaymentTransaction.updated_at)
 
 
 def _charges(order_id: UUID) -> Select[PaymentTransaction]:

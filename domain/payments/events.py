@@ -19,6 +19,7 @@ from domain.messages import Message, ReceivePaymentEvent
 from domain.models import PaymentTransaction, WebhookEvent
 from domain.models.payments import OPEN_STATUSES
 from domain.payments import attempts, repayment, settlement
+from domain.payments.pauses import spread
 from domain.ports import Intent, PaymentGateway, Refund
 from domain.rules.states import AttemptKind
 
@@ -97,7 +98,7 @@ def _reference(about: Mapping[str, Any]) -> tuple[AttemptKind, str] | None:
             return AttemptKind.REFUND, refund_id
         case {"object": "payment_intent", "id": str(intent_id)}:
             return AttemptKind.CHARGE, intent_id
-        case {"object": "charge", "payment_intent": str(intent_id)}:
+        case {"object": "charge", "payment_intent": str(intent_id) | {"id": str(intent_id)}}:
             return AttemptKind.CHARGE, intent_id
         case _:
             return None
@@ -151,11 +152,12 @@ def _close(event: WebhookEvent, now: datetime) -> None:
 def stalled(session: Session, before: datetime) -> list[Message]:
     """Return the messages for events that were acknowledged and could not be handled yet."""
     pause = func.make_interval(0, 0, 0, 0, 0, 0, FIRST_PAUSE_SECONDS * func.power(2, WebhookEvent.attempts))
+    lot = WebhookEvent.id, WebhookEvent.attempts
     waiting = session.scalars(
         select(WebhookEvent.id)
         .where(WebhookEvent.provider == "stripe", WebhookEvent.processed_at.is_(None))
         .where(WebhookEvent.attempts < ATTEMPTS, WebhookEvent.received_at < before)
-        .where((WebhookEvent.attempts == 0) | (WebhookEvent.received_at + pause < before))
+        .where((WebhookEvent.attempts == 0) | (WebhookEvent.received_at + spread(pause, *lot) < before))
         .order_by(WebhookEvent.received_at)
         .limit(STALLED_LIMIT)
     )

@@ -135,9 +135,24 @@ def _account(parameters: Body, now: int) -> Body:
         "future_requirements": _requirements([], None),
         "groups": {"payments_pricing": None},
         "metadata": merged({}, parameters.get("metadata")),
-        "settings": {"payouts": {"debit_negative_balances": True, "statement_descriptor": None}},
+        "settings": _settings(),
         "type": "none",
     } | _standing("pending")
+
+
+def _settings() -> Body:
+    """Return what an account is set to before anybody has set anything."""
+    return {
+        "branding": dict.fromkeys(("icon", "logo", "primary_color", "secondary_color")),
+        "card_payments": {"statement_descriptor_prefix": None},
+        "dashboard": {"display_name": None, "timezone": "Etc/UTC"},
+        "payments": {"statement_descriptor": None},
+        "payouts": {
+            "debit_negative_balances": True,
+            "schedule": {"delay_days": 2, "interval": "daily"},
+            "statement_descriptor": None,
+        },
+    }
 
 
 def _standing(state: str) -> Body:

@@ -9,10 +9,10 @@ from werkzeug.exceptions import HTTPException
 
 from tools.stack.stripe import control, forms, page
 from tools.stack.stripe.endpoints import ENDPOINTS, Endpoint
-from tools.stack.stripe.errors import RefusalError, envelope, invalid
+from tools.stack.stripe.errors import ConnectionCutError, RefusalError, envelope, invalid
 from tools.stack.stripe.ids import new_id
 from tools.stack.stripe.objects import API_VERSION
-from tools.stack.stripe.simulator import ConnectionCutError, Reply, Request, Simulator
+from tools.stack.stripe.simulator import Reply, Request, Simulator
 
 LOG = logging.getLogger("stripe-standin")
 LARGEST_BODY = 256 * 1024
@@ -92,7 +92,9 @@ def _response(reply: Reply) -> Response:
 
 
 def _refused(error: RefusalError) -> Response:
-    return _response(Reply(new_id("req", 14), error.status, json.dumps(error.body, indent=2)))
+    response = _response(Reply(new_id("req", 14), error.status, json.dumps(error.body, indent=2)))
+    response.headers.update(error.headers)
+    return response
 
 
 def _unrecognised(error: HTTPException) -> Response:

@@ -1,4 +1,4 @@
-"""The control API for tests and rehearsals, under /_standin: consent, settling, disputes, accounts, faults, webhooks.
+"""The control API for tests and rehearsals, under /_standin: consent, disputes, accounts, trouble, time, webhooks.
 
 It takes JSON or form fields and needs no API key; the page at / shows how to use it.
 """
@@ -9,8 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request
 
-from tools.stack.stripe import accounts, balance, disputes, intents, refunds
+from tools.stack.stripe import accounts, balance, disputes, intents, outage, refunds
 from tools.stack.stripe.call import Call
+from tools.stack.stripe.clock import FURTHEST_SECONDS
 from tools.stack.stripe.errors import RefusalError, envelope, invalid, missing_resource
 from tools.stack.stripe.faults import MOMENTS, OUTCOMES, Fault
 from tools.stack.stripe.parameters import Flag, Hash, Integer, Seconds, Text
@@ -30,8 +31,14 @@ _FAULT = Hash(
         "outcome": Text(choices=OUTCOMES),
         "status": Integer(least=400),
         "latency_seconds": Seconds(),
+        "latency_jitter_seconds": Seconds(),
     }
 )
+_OUTAGE = Hash(
+    {"seconds": Seconds(), "outcome": Text(choices=outage.OUTCOMES), "status": Integer(least=400, most=599)},
+    required=("seconds",),
+)
+_CLOCK = Hash({"advance_seconds": Integer(least=1, most=FURTHEST_SECONDS)}, required=("advance_seconds",))
 _MANNERS = Hash(
     {
         "deliver": Flag(),
@@ -51,6 +58,8 @@ def blueprint(simulator: Simulator) -> Blueprint:
     _add_disputes(routes, simulator)
     _add_accounts(routes, simulator)
     _add_faults(routes, simulator)
+    _add_outage(routes, simulator)
+    _add_clock(routes, simulator)
     _add_webhooks(routes, simulator)
     return routes
 
@@ -143,6 +152,33 @@ def _add_faults(routes: Blueprint, simulator: Simulator) -> None:
     def clear() -> Any:
         simulator.faults.clear()
         return jsonify(faults=[])
+
+
+def _add_outage(routes: Blueprint, simulator: Simulator) -> None:
+    @routes.get("/outage")
+    def outage_now() -> Any:
+        return jsonify(simulator.outage.state())
+
+    @routes.post("/outage")
+    def begin() -> Any:
+        simulator.outage.begin(**_OUTAGE.read(_fields()))
+        return _done(simulator, simulator.outage.state())
+
+    @routes.delete("/outage")
+    def end() -> Any:
+        simulator.outage.end()
+        return jsonify(simulator.outage.state())
+
+
+def _add_clock(routes: Blueprint, simulator: Simulator) -> None:
+    @routes.get("/clock")
+    def time_of_day() -> Any:
+        return jsonify(now=simulator.now(), ahead_seconds=simulator.clock.ahead_seconds)
+
+    @routes.post("/clock")
+    def advance() -> Any:
+        simulator.clock.advance(_CLOCK.read(_fields())["advance_seconds"])
+        return _done(simulator, {"now": simulator.now(), "ahead_seconds": simulator.clock.ahead_seconds})
 
 
 def _add_webhooks(routes: Blueprint, simulator: Simulator) -> None:

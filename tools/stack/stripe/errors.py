@@ -3,6 +3,7 @@
 A refusal of a malformed request is forgotten; one made while executing is stored under the idempotency key.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 Body = dict[str, Any]
@@ -13,11 +14,18 @@ OWN_CODES = "standin_"
 class RefusalError(Exception):
     """An error answer: `executed` tells whether the endpoint had begun, so that a replay repeats it."""
 
-    def __init__(self, status: int, body: Body, *, executed: bool = False) -> None:
+    def __init__(
+        self, status: int, body: Body, *, executed: bool = False, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(body["error"]["message"])
         self.status = status
         self.body = body
         self.executed = executed
+        self.headers = headers or {}
+
+
+class ConnectionCutError(Exception):
+    """The answer is not to be sent: the connection ends here."""
 
 
 def envelope(kind: str, message: str, *, code: str | None = None, param: str | None = None, **more: Any) -> Body:

@@ -3,6 +3,7 @@
 Each strikes before the call had its effect or after it. They live in memory: a restart ends all trouble.
 """
 
+import random
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,12 +27,17 @@ class Fault:
     outcome: str = "error"
     status: int = 500
     latency_seconds: float = 0
+    latency_jitter_seconds: float = 0
     id: str = field(default_factory=lambda: new_id("fault", 8))
 
     @property
     def kept(self) -> bool:
         """Tell whether the key repeats this error: Stripe stores a 500 that came while executing, no 429 or 409."""
         return self.outcome == "error" and self.when == "after" and self.status >= 500  # noqa: PLR2004 server errors
+
+    def pause(self) -> float:
+        """Return how long this call waits: the latency, and a part of the jitter by chance."""
+        return self.latency_seconds + random.uniform(0, self.latency_jitter_seconds)  # noqa: S311 no secret
 
     def body(self) -> Body:
         """Return the error that is answered."""

@@ -90,6 +90,8 @@ def _overview(simulator: Simulator) -> str:
         deliveries=of_event,
         webhooks=simulator.webhooks.state(),
         faults=simulator.faults.waiting(),
+        outage=simulator.outage.state(),
+        ahead_seconds=simulator.clock.ahead_seconds,
         cards={f"{PREFIX}{name}": card for name, card in CARDS.items()},
         banks=BANKS,
         calls=[endpoint.name for endpoint in ENDPOINTS],

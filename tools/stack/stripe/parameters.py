@@ -59,6 +59,7 @@ class Integer:
     """A whole number."""
 
     least: int | None = None
+    most: int | None = None
 
     def read(self, value: Any, path: str) -> int:
         """Return the number."""
@@ -69,6 +70,9 @@ class Integer:
         number = int(value)
         if self.least is not None and number < self.least:
             message = f"This value must be greater than or equal to {self.least}."
+            raise invalid(message, code="parameter_invalid_integer", param=path)
+        if self.most is not None and number > self.most:
+            message = f"This value must be less than or equal to {self.most}."
             raise invalid(message, code="parameter_invalid_integer", param=path)
         return number
 

@@ -9,18 +9,16 @@ from typing import Any
 
 from tools.stack.stripe import connect
 from tools.stack.stripe.call import Answer, Call
+from tools.stack.stripe.clock import Clock
 from tools.stack.stripe.endpoints import Endpoint
-from tools.stack.stripe.errors import RefusalError, envelope
+from tools.stack.stripe.errors import ConnectionCutError, RefusalError, envelope
 from tools.stack.stripe.expansion import expand
 from tools.stack.stripe.faults import Fault, Faults
 from tools.stack.stripe.idempotency import Idempotency, StoredAnswer, fingerprint
 from tools.stack.stripe.ids import new_id
+from tools.stack.stripe.outage import Outage
 from tools.stack.stripe.store import Store, shown
 from tools.stack.stripe.webhooks import Webhooks
-
-
-class ConnectionCutError(Exception):
-    """The answer is not to be sent: the connection ends here."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,16 @@ class Simulator:
         if data:
             data.mkdir(parents=True, exist_ok=True)
         self.store = Store(data / "stripe.sqlite3" if data else None)
-        self.webhooks = Webhooks(self.store, webhook_url, webhook_secret)
+        self.clock = Clock(self.store)
+        self.webhooks = Webhooks(self.store, webhook_url, webhook_secret, self.clock)
         self.faults = Faults()
+        self.outage = Outage()
         self.idempotency = Idempotency(self.store)
         self._secret_key = secret_key
 
     def now(self) -> int:
         """Return the stand-in's time of day in Unix seconds."""
-        return int(time.time())
+        return int(self.clock.now())
 
     def close(self) -> None:
         """Stop the webhooks and close the file."""
@@ -93,7 +93,8 @@ class Simulator:
         return Call(self.store, self.webhooks, self.now(), base_url, account, identifier=identifier)
 
     def reply(self, request: Request) -> Reply:
-        """Answer a request as Stripe would, or as a fault wants it."""
+        """Answer a request as Stripe would, or as an outage or a fault wants it."""
+        self.outage.strike()
         if request.account:
             connect.check_account(request.account)
         if request.key is None or request.endpoint.method != "POST":
@@ -151,7 +152,7 @@ class Simulator:
         return reply
 
     def _suffer(self, fault: Fault) -> None:
-        time.sleep(fault.latency_seconds)
+        time.sleep(fault.pause())
         if fault.outcome == "cut":
             raise ConnectionCutError
         if fault.outcome == "error":

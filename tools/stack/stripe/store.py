@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 );
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (next_at, id) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS deliveries_of_an_event ON deliveries (event_id);
+CREATE TABLE IF NOT EXISTS advances (seconds INTEGER NOT NULL);
 """
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from tools.stack.stripe.clock import Clock
 from tools.stack.stripe.store import Store, shown
 
 TIMEOUT_SECONDS = 10
@@ -65,11 +66,12 @@ def checked_url(url: str) -> str:
 class Webhooks:
     """The queue of deliveries and the thread that works it off."""
 
-    def __init__(self, store: Store, url: str | None, secret: str) -> None:
+    def __init__(self, store: Store, url: str | None, secret: str, clock: Clock) -> None:
         self.url = checked_url(url) if url else None
         self.manners = Manners()
         self._store = store
         self._secret = secret
+        self._clock = clock
         self._wakened = threading.Condition()
         self._stopped = False
         self._news = 0
@@ -101,7 +103,7 @@ class Webhooks:
 
     def enqueue(self, event_id: str) -> int:
         """Queue an event as the manners say, inside the caller's transaction; return how often it will go out."""
-        manners, now = self.manners, time.time()
+        manners, now = self.manners, self._clock.now()
         if not self.url:
             return 0
         if manners.drop:
@@ -120,7 +122,7 @@ class Webhooks:
 
     def resend(self, event_id: str) -> None:
         """Queue an event once more at once, whatever became of it before."""
-        self._insert(event_id, "pending", time.time())
+        self._insert(event_id, "pending", self._clock.now())
         self.wake()
 
     def state(self) -> dict[str, Any]:
@@ -135,7 +137,7 @@ class Webhooks:
     def _insert(self, event_id: str, state: str, due: float) -> None:
         self._store.execute(
             "INSERT INTO deliveries (event_id, state, next_at, created) VALUES (?, ?, ?, ?)",
-            (event_id, state, due, time.time()),
+            (event_id, state, due, self._clock.now()),
         )
 
     def _run(self) -> None:
@@ -152,22 +154,22 @@ class Webhooks:
     def _seconds_until_next(self) -> float:
         rows = self._store.execute("SELECT min(next_at) AS due FROM deliveries WHERE state = 'pending'")
         due = rows[0]["due"]
-        return 3600.0 if due is None else max(0.0, due - time.time())
+        return 3600.0 if due is None else max(0.0, due - self._clock.now())
 
     def _deliver_next(self) -> bool:
-        rows = self._store.execute(_NEWEST_DUE if self.manners.newest_first else _OLDEST_DUE, (time.time(),))
+        rows = self._store.execute(_NEWEST_DUE if self.manners.newest_first else _OLDEST_DUE, (self._clock.now(),))
         if not rows:
             return False
         delivery = rows[0]
         state, outcome = self._post(json.loads(delivery["body"]))
         attempts = delivery["attempts"] + 1
         pause = BACKOFF_SECONDS[min(attempts, len(BACKOFF_SECONDS)) - 1]
-        if state == "pending" and time.time() + pause - delivery["created"] > GIVE_UP_SECONDS:
+        if state == "pending" and self._clock.now() + pause - delivery["created"] > GIVE_UP_SECONDS:
             state = "failed"
         with self._store.transaction():
             self._store.execute(
                 "UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, outcome = ? WHERE id = ?",
-                (state, attempts, time.time() + pause, outcome, delivery["id"]),
+                (state, attempts, self._clock.now() + pause, outcome, delivery["id"]),
             )
             self._store.execute(_COUNT_PENDING, (delivery["event_id"],))
         return True

@@ -28,6 +28,11 @@ class TestFaults:
         ask(standin, "DELETE", "/_standin/faults")
         assert intent(api).object == "payment_intent"
 
+    def test_jitter_adds_up_to_so_much_by_chance(self):
+        pauses = [Fault(latency_seconds=1, latency_jitter_seconds=2).pause() for _ in range(50)]
+        assert all(1 <= pause <= 3 for pause in pauses)
+        assert len(set(pauses)) > 1
+
     @pytest.mark.parametrize("fault", [{"when": "never"}, {"times": "0"}, {"status": "200"}, {"mood": "bad"}])
     def test_impossible_ones_are_refused(self, standin, fault):
         assert ask(standin, "POST", "/_standin/faults", fault)[0].status == 400
