@@ -14,7 +14,7 @@ from uuid import UUID
 
 import stripe
 from stripe import StripeClient, StripeError
-from stripe.params import AccountLinkCreateParams, ChargeListParams, EventListParams
+from stripe.params import AccountLinkCreateParams, ChargeListParams, ChargeSearchParams, EventListParams
 
 from adapters import stripe_values as values
 from adapters.stripe_circuit import CircuitClient
@@ -157,20 +157,38 @@ class StripeGateway:
         with translating(writing=False):
             return values.dispute(self._client.v1.disputes.retrieve(dispute_id))
 
-    def list_charges(self, group: UUID) -> Iterator[ChargeReading]:
-        """Yield every captured charge of a group (docs.stripe.com/api/charges/list).
+    def list_charges(self, event_id: UUID) -> Iterator[ChargeReading]:
+        """Yield the captured charges of an event that Stripe's search shows (docs.stripe.com/api/charges/search).
 
-        Raises `RetryableVendorError` or `PermanentVendorError`.
+        It is eventually consistent (docs.stripe.com/search, "Data freshness"): what was charged, refunded or disputed
+        in the last minute, in an outage in the last hour, may not be in it yet. The list has no such delay, but gives
+        at most a hundred of a `transfer_group`. Raises `RetryableVendorError` or `PermanentVendorError`.
         """
-        filters: ChargeListParams = {
-            "transfer_group": str(group),
+        wanted: ChargeSearchParams = {
+            "query": f"metadata['event_id']:'{event_id}' AND status:'succeeded'",
             "limit": LARGEST_PAGE,
             "expand": ["data.application_fee"],
         }
         with translating(writing=False):
-            for found in self._client.v1.charges.list(filters).auto_paging_iter():
-                if found.captured and found.status == "succeeded":
-                    yield values.charge(found, self._disputes(found) if found.disputed else ())
+            for found in self._client.v1.charges.search(wanted).auto_paging_iter():
+                if _is_captured(found):
+                    yield self._charge(found)
+
+    def find_charge(self, intent_id: str) -> ChargeReading | None:
+        """Read the captured charge of an intent (docs.stripe.com/api/charges/list), which is never behind.
+
+        Raises `RetryableVendorError` or `PermanentVendorError`.
+        """
+        wanted: ChargeListParams = {
+            "payment_intent": intent_id,
+            "limit": LARGEST_PAGE,
+            "expand": ["data.application_fee"],
+        }
+        with translating(writing=False):
+            for found in self._client.v1.charges.list(wanted).auto_paging_iter():
+                if _is_captured(found):
+                    return self._charge(found)
+        return None
 
     def open_account(self, request: AccountRequest, idempotency_key: str) -> Account:
         """Open a connected account (docs.stripe.com/api/accounts/create).
@@ -237,6 +255,9 @@ class StripeGateway:
             raise ForgedEventError("The webhook's body is no event.")
         return values.event(body)
 
+    def _charge(self, found: stripe.Charge) -> ChargeReading:
+        return values.charge(found, self._disputes(found) if found.disputed else ())
+
     def _disputes(self, charge: stripe.Charge) -> Iterator[stripe.Dispute]:
         return self._client.v1.disputes.list({"charge": charge.id, "limit": LARGEST_PAGE}).auto_paging_iter()
 
@@ -263,6 +284,10 @@ def _is_signed(payload: bytes, signature: str, secret: str) -> bool:
     except (stripe.SignatureVerificationError, ValueError):
         return False
     return True
+
+
+def _is_captured(charge: stripe.Charge) -> bool:
+    return charge.captured and charge.status == "succeeded"
 
 
 def _replayed(answer: stripe.PaymentIntent | stripe.Refund | stripe.Account) -> bool:

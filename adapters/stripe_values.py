@@ -31,8 +31,8 @@ def intent_params(request: IntentRequest) -> PaymentIntentCreateParams:
             "order_id": str(request.order_id),
             "order_number": request.order_number,
             "attempt_id": str(request.reference),
+            "event_id": str(request.event_id),
         },
-        "transfer_group": str(request.group),
         # Without redirects a worker can confirm with no return_url, which Stripe demands otherwise; cards, wallets
         # and 3-D Secure in Stripe.js need none.
         "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
@@ -174,8 +174,9 @@ def event(body: dict[str, Any]) -> ProviderEvent:
 
 
 def _withdrawn(found: stripe.Dispute) -> int:
-    # A reinstatement comes with a positive amount; the fee of the dispute stands beside the amounts.
-    return max(0, -sum(movement.amount for movement in found.balance_transactions))
+    # The movements are in the currency of our balance, maybe another than the charge's, so only their sign tells; a
+    # reinstatement comes with a positive amount, and the fee of the dispute stands beside the amounts.
+    return found.amount if sum(movement.amount for movement in found.balance_transactions) < 0 else 0
 
 
 def _id(value: Any) -> str | None:

@@ -85,7 +85,7 @@ def _request(order: Order, attempt: PaymentTransaction) -> IntentRequest:
     account = attempt.provider_account_id
     return IntentRequest(
         reference=attempt.id,
-        group=order.event_id,
+        event_id=order.event_id,
         order_id=order.id,
         order_number=order.number,
         amount=attempt.amount,

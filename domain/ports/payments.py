@@ -19,11 +19,11 @@ class Destination:
 class IntentRequest:
     """What to charge. `reference` is our attempt's id: it names the object, and never authorises anything.
 
-    `group` is the event, sent as `transfer_group`: by it charges are found again (docs.stripe.com/api/charges/list).
+    `event_id` travels in its metadata, from which each charge copies it: by it an event's charges are found again.
     """
 
     reference: UUID
-    group: UUID
+    event_id: UUID
     order_id: UUID
     order_number: str
     amount: int
@@ -84,8 +84,8 @@ class Dispute:
     """A dispute as the provider reports it now; `status` is Stripe's own (docs.stripe.com/api/disputes/object).
 
     That is warning_needs_response, warning_under_review, warning_closed, needs_response, under_review, won, lost or
-    prevented, and `reason` is Stripe's word, too. `withdrawn` is what is taken from our balance at the moment, without
-    the provider's fee for it.
+    prevented, and `reason` is Stripe's word, too. `withdrawn` is what it keeps from us at the moment, in its own
+    currency, which is the charge's, whatever our balance is kept in, and without the provider's fee for it.
     """
 
     id: str
@@ -135,8 +135,8 @@ class OnboardingLink:
 class ChargeReading:
     """A captured charge as the provider's books have it now.
 
-    `fee` is the application fee without what of it was given back; `withdrawn` is what disputes have taken at the
-    moment.
+    `fee` is the application fee without what of it was given back; `withdrawn` is what disputes keep from us at the
+    moment, in the charge's currency, too.
     """
 
     id: str
@@ -210,8 +210,16 @@ class PaymentGateway(Protocol):
         """Read a dispute."""
         ...
 
-    def list_charges(self, group: UUID) -> Iterator[ChargeReading]:
-        """Yield every captured charge of a group (an event), page by page."""
+    def list_charges(self, event_id: UUID) -> Iterator[ChargeReading]:
+        """Yield the captured charges of an event, page by page, as the provider's search has them.
+
+        The search follows the books, by a minute as a rule and by an hour in an outage: until then a charge may be
+        missing, or be read without its latest refund or dispute. `find_charge` reads what is so now.
+        """
+        ...
+
+    def find_charge(self, intent_id: str) -> ChargeReading | None:
+        """Read the captured charge of an intent, as the books have it now; None where nothing was captured."""
         ...
 
     def open_account(self, request: AccountRequest, idempotency_key: str) -> Account:

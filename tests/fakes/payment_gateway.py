@@ -110,6 +110,7 @@ class FakePaymentGateway(FakeConnectedAccounts):
                     "order_id": str(request.order_id),
                     "order_number": request.order_number,
                     "attempt_id": str(request.reference),
+                    "event_id": str(request.event_id),
                 },
             )
             return self.intents[identifier]
@@ -197,14 +198,19 @@ class FakePaymentGateway(FakeConnectedAccounts):
 
         return self._once("find_dispute", None, None, find)
 
-    def list_charges(self, group):
-        paid = [self.intents[intent_id] for intent_id in self._requests if self._requests[intent_id].group == group]
-        yield from self._once(
-            "list_charges",
-            None,
-            None,
-            lambda: [self._reading(intent) for intent in reversed(paid) if intent.status == "succeeded"],
-        )
+    def list_charges(self, event_id):
+        def search():
+            asked = (self.intents[name] for name, request in self._requests.items() if request.event_id == event_id)
+            return [self._reading(intent) for intent in asked if intent.status == "succeeded"][::-1]
+
+        yield from self._once("list_charges", None, None, search)
+
+    def find_charge(self, intent_id):
+        def find():
+            intent = self.intents.get(intent_id)
+            return self._reading(intent) if intent and intent.status == "succeeded" else None
+
+        return self._once("find_charge", None, None, find)
 
     def _give_back(self, intent, request):
         identifier = f"re_fake{next(self._numbers)}"

@@ -10,7 +10,7 @@ from adapters import stripe_gateway as adapter
 from adapters.stripe_gateway import StripeGateway
 from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError
 from domain.ports import AccountRequest, ChargeReading, Destination, RefundRequest
-from tests.fixtures.payments import SECRET, asking, key, opened, paid
+from tests.fixtures.payments import SECRET, OverHTTP, key, opened, paid
 from tools.stack.stripe.faults import Fault
 from tools.stack.stripe.webhooks import signature
 
@@ -95,36 +95,52 @@ class TestDisputes:
 
 
 class TestCharges:
-    def test_a_group_has_what_was_paid_in_it_and_nothing_else(self, gateway):
-        group = uuid4()
-        mine = [paid(gateway, group=group, amount=amount) for amount in (1000, 2000)]
-        opened(gateway, group=group)
-        gateway.confirm_intent(opened(gateway, group=group).id, "pm_card_chargeDeclined", key())
+    def test_an_event_has_what_was_paid_for_it_and_nothing_else(self, gateway):
+        event_id = uuid4()
+        mine = [paid(gateway, event_id=event_id, amount=amount) for amount in (1000, 2000)]
+        opened(gateway, event_id=event_id)
+        gateway.confirm_intent(opened(gateway, event_id=event_id).id, "pm_card_chargeDeclined", key())
         paid(gateway)
-        readings = sorted(gateway.list_charges(group), key=lambda reading: reading.amount)
+        readings = sorted(gateway.list_charges(event_id), key=lambda reading: reading.amount)
         assert readings == [
             ChargeReading(intent.charge_id, intent.id, intent.amount, "EUR", 0, 0, 0) for intent in mine
         ]
 
+    def test_an_event_without_payments_has_none(self, gateway):
+        assert list(gateway.list_charges(uuid4())) == []
+
+    def test_the_charge_of_an_intent_is_found_after_a_decline(self, gateway):
+        intent = opened(gateway)
+        gateway.confirm_intent(intent.id, "pm_card_chargeDeclined", key())
+        assert gateway.find_charge(intent.id) is None
+        charge_id = gateway.confirm_intent(intent.id, "pm_card_visa", key()).charge_id
+        assert gateway.find_charge(intent.id) == ChargeReading(charge_id, intent.id, 4200, "EUR", 0, 0, 0)
+
+    def test_money_that_is_on_its_way_is_not_captured_yet(self, world, gateway):
+        event_id = uuid4()
+        intent = paid(gateway, "pm_usBankAccount_success", event_id=event_id, currency="USD")
+        assert (gateway.find_charge(intent.id), list(gateway.list_charges(event_id))) == (None, [])
+        world.settle(intent.id, "succeed")
+        assert [gateway.find_charge(intent.id)] == list(gateway.list_charges(event_id)) != [None]
+
     def test_a_reading_has_the_fee_less_what_of_it_was_given_back(self, gateway):
-        group = uuid4()
-        intent = paid(gateway, group=group, destination=Destination("acct_promoter", 301))
-        assert next(gateway.list_charges(group)).fee == 301
+        event_id = uuid4()
+        intent = paid(gateway, event_id=event_id, destination=Destination("acct_promoter", 301))
+        assert next(gateway.list_charges(event_id)).fee == 301
         request = RefundRequest(uuid4(), intent.id, 1400, reverse_transfer=True, refund_application_fee=True)
         gateway.refund(request, key())
         gateway.refund(RefundRequest(uuid4(), intent.id, 100, reverse_transfer=True), key())
-        (reading,) = gateway.list_charges(group)
+        (reading,) = gateway.list_charges(event_id)
         assert (reading.refunded, reading.fee) == (1500, 201)
+        assert gateway.find_charge(intent.id) == reading
 
     def test_a_reading_has_what_disputes_took(self, world, gateway):
-        group = uuid4()
-        dispute_id = world.open_dispute(paid(gateway, group=group).id, "fraudulent")
-        assert next(gateway.list_charges(group)).withdrawn == 4200
+        event_id = uuid4()
+        intent = paid(gateway, event_id=event_id)
+        dispute_id = world.open_dispute(intent.id, "fraudulent")
+        assert next(gateway.list_charges(event_id)).withdrawn == gateway.find_charge(intent.id).withdrawn == 4200
         world.close_dispute(dispute_id, "won")
-        assert next(gateway.list_charges(group)).withdrawn == 0
-
-    def test_an_empty_group_has_none(self, gateway):
-        assert list(gateway.list_charges(uuid4())) == []
+        assert next(gateway.list_charges(event_id)).withdrawn == gateway.find_charge(intent.id).withdrawn == 0
 
 
 class TestAccounts:
@@ -246,10 +262,28 @@ class TestOverHTTP:
     def pages(self, monkeypatch):
         monkeypatch.setattr(adapter, "LARGEST_PAGE", 2)
 
-    def test_a_group_is_read_page_by_page(self, stripe_gateway, pages):
-        group = uuid4()
-        ids = {paid(stripe_gateway, group=group).id for _ in range(5)}
-        assert {reading.intent_id for reading in stripe_gateway.list_charges(group)} == ids
+    def test_an_event_s_charges_are_read_page_by_page(self, stripe_gateway, pages):
+        event_id, destination = uuid4(), Destination("acct_promoter", 301)
+        ids = [paid(stripe_gateway, event_id=event_id, destination=destination).id for _ in range(5)]
+        readings = [(reading.intent_id, reading.fee) for reading in stripe_gateway.list_charges(event_id)]
+        assert sorted(readings) == sorted((intent_id, 301) for intent_id in ids)
+
+    def test_a_charge_is_found_behind_a_page_of_declines(self, stripe_gateway, standin, pages):
+        intent = paid(stripe_gateway)
+        charge = standin.simulator.store.get("", intent.charge_id)
+        for number in range(3):
+            standin.simulator.store.put("", charge | {"id": f"ch_{intent.id}_{number}", "status": "failed"})
+        assert stripe_gateway.find_charge(intent.id).id == intent.charge_id
+
+    def test_what_a_dispute_took_is_told_in_its_own_currency(self, stripe_gateway, standin):
+        intent = paid(stripe_gateway)
+        dispute_id = OverHTTP(stripe_gateway, standin).open_dispute(intent.id, "fraudulent")
+        dispute = standin.simulator.store.get("", dispute_id)
+        (movement,) = dispute["balance_transactions"]
+        movement |= {"currency": "usd", "amount": -4587, "exchange_rate": 1.0921}
+        standin.simulator.store.put("", dispute)
+        assert stripe_gateway.find_dispute(dispute_id).withdrawn == 4200
+        assert stripe_gateway.find_charge(intent.id).withdrawn == 4200
 
     def test_so_are_events_from_either_end(self, stripe_gateway, pages):
         before = newest(stripe_gateway)
@@ -287,10 +321,13 @@ class TestOverHTTP:
             stripe_gateway.link_account(account_id, **RETURN)
         assert not isinstance(refusal.value, UnknownOutcomeError)
 
-    def test_the_group_travels_with_the_intent(self, stripe_gateway, standin):
-        request = asking()
-        intent = stripe_gateway.open_intent(request, key())
-        assert standin.simulator.store.get("", intent.id)["transfer_group"] == str(request.group)
+    def test_books_that_cannot_be_read_now_are_read_later(self, stripe_gateway, standin):
+        for call in ("charge.search", "charge.list"):
+            standin.simulator.faults.add(Fault(call=call, status=500))
+        with pytest.raises(RetryableVendorError):
+            list(stripe_gateway.list_charges(uuid4()))
+        with pytest.raises(RetryableVendorError):
+            stripe_gateway.find_charge("pi_1")
 
     def test_any_of_our_secrets_may_have_signed(self, standin):
         gateway = StripeGateway(

@@ -188,7 +188,8 @@ CREATE_PAYMENT_METHOD = Hash(
 LIST_PAYMENT_METHODS = Hash(
     _PAGE | _fields(type=Text(choices=("card",))) | _refused("allow_redisplay", "customer", "customer_account")
 )
-LIST_CHARGES = Hash(_PAGE | _CREATED | _fields(payment_intent=Text(), transfer_group=Text()) | _refused("customer"))
+LIST_CHARGES = Hash(_PAGE | _CREATED | _fields(payment_intent=Text()) | _refused("customer", "transfer_group"))
+SEARCH_CHARGES = Hash(_EXPAND | _fields(query=Text(), limit=Integer(), page=Text()), required=("query",))
 
 CREATE_REFUND = Hash(
     _EXPAND

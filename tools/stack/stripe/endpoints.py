@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tools.stack.stripe import accounts, balance, calls, disputes, intents, payment_methods, readings, refunds
+from tools.stack.stripe import accounts, balance, calls, disputes, intents, payment_methods, readings, refunds, search
 from tools.stack.stripe.call import Answer, Call
 from tools.stack.stripe.parameters import Hash
 
@@ -37,6 +37,7 @@ ENDPOINTS = (
     Endpoint("payment_method.list", "GET", "/v1/payment_methods", calls.LIST_PAYMENT_METHODS, payment_methods.list_all),
     Endpoint("payment_method.retrieve", "GET", "/v1/payment_methods/<id>", calls.RETRIEVE, payment_methods.retrieve),
     Endpoint("charge.list", "GET", "/v1/charges", calls.LIST_CHARGES, readings.charges),
+    Endpoint("charge.search", "GET", "/v1/charges/search", calls.SEARCH_CHARGES, search.charges),
     Endpoint("charge.retrieve", "GET", "/v1/charges/<id>", calls.RETRIEVE, readings.charge),
     Endpoint("refund.create", "POST", "/v1/refunds", calls.CREATE_REFUND, refunds.create),
     Endpoint("refund.list", "GET", "/v1/refunds", calls.LIST_REFUNDS, refunds.list_all),

@@ -31,7 +31,7 @@ def expand(call: Call, body: Body, paths: list[str]) -> Body:
 
 def _walk(call: Call, body: Body, steps: list[str], path: str) -> None:
     step, *rest = steps
-    if body.get("object") == "list" and step == "data":
+    if body.get("object") in {"list", "search_result"} and step == "data":
         for item in body["data"]:
             if rest:
                 _walk(call, item, rest, path)

@@ -52,7 +52,6 @@ def matching(parameters: Body, *fields: str) -> list[Condition]:
     clauses = {
         "payment_intent": "json_extract(body, '$.payment_intent') = ?",
         "charge": "json_extract(body, '$.charge') = ?",
-        "transfer_group": "json_extract(body, '$.transfer_group') = ?",
     }
     return [Condition(clauses[name], (parameters[name],)) for name in fields if name in parameters]
 

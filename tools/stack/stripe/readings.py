@@ -17,8 +17,8 @@ def charge(call: Call, parameters: Body) -> Body:
 
 
 def charges(call: Call, parameters: Body) -> Body:
-    """Return a page of charges, of one intent or transfer group where named."""
-    return page(call, "charge", "/v1/charges", parameters, matching(parameters, "payment_intent", "transfer_group"))
+    """Return a page of charges, of one intent where named."""
+    return page(call, "charge", "/v1/charges", parameters, matching(parameters, "payment_intent"))
 
 
 def event(call: Call, parameters: Body) -> Body:

@@ -27,7 +27,6 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE INDEX IF NOT EXISTS objects_of_a_kind ON objects (kind, account, sequence);
 CREATE INDEX IF NOT EXISTS objects_of_an_intent ON objects (json_extract(body, '$.payment_intent'));
 CREATE INDEX IF NOT EXISTS objects_of_a_charge ON objects (json_extract(body, '$.charge'));
-CREATE INDEX IF NOT EXISTS objects_of_a_group ON objects (json_extract(body, '$.transfer_group'));
 CREATE TABLE IF NOT EXISTS answers (
     account TEXT NOT NULL,
     key TEXT NOT NULL,

@@ -37,19 +37,6 @@ class TestListsAndEvents:
         assert len(api.refunds.list({"charge": made.latest_charge}).data) == 1
         assert api.refunds.list({"payment_intent": other.id}).data == []
 
-    def test_charges_are_found_by_their_group_with_the_fee_expanded(self, api):
-        shares = {"application_fee_amount": 100, "transfer_data": {"destination": "acct_1"}}
-        made = paid(api, transfer_group="event-1", **shares)
-        paid(api, transfer_group="event-2")
-        paid(api)
-        (charge,) = api.charges.list({"transfer_group": "event-1", "expand": ["data.application_fee"]}).data
-        assert (charge.payment_intent, charge.transfer_group, charge.application_fee.amount) == (
-            made.id,
-            "event-1",
-            100,
-        )
-        assert api.charges.list({"transfer_group": "event-3"}).data == []
-
     @pytest.mark.parametrize("path", ["amount", "latest_charge.colour", "latest_charge.payment_intent.a.b.c"])
     def test_what_does_not_expand_is_refused(self, api, path):
         with pytest.raises(stripe.InvalidRequestError):

@@ -24,6 +24,7 @@ CALLS = {
     "CREATE_PAYMENT_METHOD": params.PaymentMethodCreateParams,
     "LIST_PAYMENT_METHODS": params.PaymentMethodListParams,
     "LIST_CHARGES": params.ChargeListParams,
+    "SEARCH_CHARGES": params.ChargeSearchParams,
     "CREATE_REFUND": params.RefundCreateParams,
     "UPDATE_REFUND": params.RefundUpdateParams,
     "LIST_REFUNDS": params.RefundListParams,
