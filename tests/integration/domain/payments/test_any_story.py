@@ -1,0 +1,264 @@
+"""Whatever happens in whatever order: afterwards each captured payment has its tickets or went back."""
+
+import urllib.error
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from adapters.stripe_gateway import StripeGateway
+from domain.rules.states import OrderStage
+from tests.fixtures.payments import SECRET, OverHTTP
+from tests.integration.domain.payments.world import FATES, World
+from tools.stack.stripe import balance
+from tools.stack.stripe.faults import MOMENTS, Fault
+from tools.stack.stripe.server import running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+STORIES, STEPS = 60, 30
+METHODS = (
+    *("pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_chargeDeclined"),
+    *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required", "pm_card_nonsense"),
+    *("pm_card_threeDSecureRequiredChargeDeclined", "pm_card_pendingRefund", "pm_card_refundFail"),
+    *("pm_card_createDispute", "pm_card_createDisputeInquiry", "pm_card_createDisputeProductNotReceived"),
+    *("pm_usBankAccount_success", "pm_usBankAccount_insufficientFunds"),
+)
+CALLS = ("*", "payment_intent.create", "payment_intent.confirm", "payment_intent.cancel", "refund.create")
+LATEST_END = 25 * 3600
+"""Longer than any clock, and than Stripe remembers a key."""
+
+
+TALLY = Counter()
+
+
+class Http(OverHTTP):
+    """The stand-in's control, and what of it may be refused."""
+
+    def open_disputes(self):
+        disputes = self.gateway._client.v1.disputes.list({"limit": 100}).auto_paging_iter()
+        return [found.id for found in disputes if found.status.endswith(("needs_response", "under_review"))]
+
+    def settle_refund(self, refund_id):
+        self._control(f"refunds/{refund_id}/settle")
+
+    def try_to(self, act, *arguments):
+        try:
+            act(*arguments)
+        except urllib.error.HTTPError as refusal:
+            if refusal.code >= 500:
+                raise
+
+
+class Story(RuleBasedStateMachine):
+    """Buyers, promoters, banks, workers, webhooks and Stripe itself, in any order."""
+
+    def __init__(self, engine, standin):
+        super().__init__()
+        gateway = StripeGateway(secret_key="sk_story", webhook_secrets=[SECRET], api_url=standin.url, timeout_seconds=5)
+        self.standin, self.http = standin, Http(gateway, standin)
+        self.connection = engine.connect()
+        self.transaction = self.connection.begin()
+
+    @initialize(connected=st.booleans())
+    def open(self, connected):
+        self.world = World(self.connection, self.http, account="acct_story" if connected else None)
+
+    @rule(contents=st.sampled_from([{0: 1}, {1: 2}, {0: 1, 1: 1}, {1: 3}, {0: 2}]))
+    def submit(self, contents):
+        self.world.submit(contents)
+        self.world.work()
+
+    def _some(self, data):
+        return data.draw(st.sampled_from(self.world.orders))
+
+    @precondition(lambda self: self.world.orders)
+    @rule(data=st.data(), method=st.sampled_from(METHODS), fate=st.sampled_from(FATES))
+    def pay(self, data, method, fate):
+        self.world.confirm(self._some(data), method)
+        self._deliver_one(data, fate)
+
+    @precondition(lambda self: self.world.orders)
+    @rule(data=st.data(), method=st.sampled_from(METHODS))
+    def pay_by_client(self, data, method):
+        self.world.pay_by_client(self._some(data), method)
+
+    @precondition(lambda self: self.world.orders)
+    @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail"]))
+    def decide(self, data, outcome):
+        self.world.decide(self._some(data), outcome)
+
+    @precondition(lambda self: self.world.orders)
+    @rule(data=st.data())
+    def cancel(self, data):
+        self.world.cancel(self._some(data))
+
+    @precondition(lambda self: self.world.orders)
+    @rule(data=st.data(), amount=st.none() | st.integers(1, 20_000), fate=st.sampled_from(FATES))
+    def refund(self, data, amount, fate):
+        self.world.refund(self._some(data), amount=amount)
+        self._deliver_one(data, fate)
+
+    @precondition(lambda self: self.world.orders)
+    @rule(data=st.data())
+    def dispute(self, data):
+        self.world.dispute(self._some(data))
+
+    @rule(outcome=st.sampled_from(["won", "lost"]))
+    def close_disputes(self, outcome):
+        self.world.close_disputes(outcome)
+
+    @rule()
+    def settle_refunds(self):
+        self.world.settle_refunds()
+
+    @rule(sufficient=st.booleans())
+    def fund(self, sufficient):
+        self.http.fund(sufficient=sufficient)
+
+    @rule(seconds=st.sampled_from([20, 130, 310, 1300]))
+    def advance(self, seconds):
+        self.world.advance(seconds)
+
+    @rule(choice=st.integers(0, 19))
+    def cancel_event(self, choice):
+        if choice == 0:
+            self.world.cancel_event()
+
+    @rule(
+        call=st.sampled_from(CALLS),
+        when=st.sampled_from(MOMENTS),
+        trouble=st.sampled_from([("error", 500), ("error", 429), ("error", 409), ("cut", 500)]),
+        times=st.integers(1, 3),
+    )
+    def trouble(self, call, when, trouble, times):
+        outcome, status = trouble
+        self.standin.simulator.faults.add(Fault(call, times, when, outcome, status))
+
+    @precondition(lambda self: self.world.queue)
+    @rule(data=st.data(), fate=st.sampled_from(FATES), doubled=st.booleans())
+    def deliver(self, data, fate, doubled):
+        message = self._deliver_one(data, fate)
+        if doubled:
+            self.world.deliver(message)
+
+    @precondition(lambda self: self.world.queue)
+    @rule(data=st.data())
+    def lose(self, data):
+        self.world.queue.remove(data.draw(st.sampled_from(self.world.queue)))
+
+    def _deliver_one(self, data, fate):
+        if not self.world.queue:
+            return None
+        message = data.draw(st.sampled_from(self.world.queue))
+        self.world.queue.remove(message)
+        self.world.deliver(message, fate)
+        return message
+
+    @rule(data=st.data(), doubled=st.booleans(), lost=st.booleans())
+    def receive_webhook(self, data, doubled, lost):
+        self.world.fetch_events()
+        if self.world.mailbag:
+            event = data.draw(st.sampled_from(self.world.mailbag))
+            if not doubled:
+                self.world.mailbag.remove(event)
+            if not lost:
+                self.world.receive(event)
+
+    @rule()
+    def work(self):
+        self.world.work()
+
+    @rule()
+    def ring(self):
+        self.world.ring()
+
+    def teardown(self):
+        try:
+            if hasattr(self, "world"):
+                self._let_it_settle()
+                self._check()
+        finally:
+            self.standin.simulator.faults.clear()
+            balance.let_suffice(self.standin.simulator.store, sufficient=True)
+            self.transaction.rollback()
+            self.connection.close()
+
+    def _let_it_settle(self):
+        """Let all trouble end and time pass, with no webhook that was not delivered yet."""
+        self.standin.simulator.faults.clear()
+        self.http.fund(sufficient=True)
+        for _ in range(6):
+            self.world.advance(LATEST_END)
+            for order_id in self.world.orders:
+                self.world.decide(order_id, "succeed")
+            self.world.settle_refunds()
+            self.world.close_disputes("lost")
+            self.world.undo_cancelled()
+            self.world.fetch_events()
+            for event in self.world.mailbag:
+                self.world.receive(event)
+            self.world.mailbag.clear()
+            self.world.retry_events()
+            self.world.ring()
+            self.world.work()
+
+    def _check(self):
+        world = self.world
+        TALLY.update(row.kind for row in world.rows("SELECT kind FROM order_timeline"))
+        TALLY.update(f"{row.kind} {row.status}" for row in world.rows("SELECT kind, status FROM payment_transactions"))
+        for order_id in world.orders:
+            assert world.read(order_id).stage in {OrderStage.ISSUING, OrderStage.CLOSED}
+        assert (
+            world.rows("SELECT * FROM tier_counters WHERE (reserved, sold) <> (counted_reserved, counted_sold)") == []
+        )
+        assert world.rows("SELECT * FROM ticket_tiers WHERE reserved <> 0 OR sold > quantity") == []
+        self._check_money()
+
+    def _check_money(self):
+        at_stripe = {charge.intent_id: charge for charge in self.http.gateway.list_charges(self.world.event_id)}
+        booked = self.world.rows(
+            """
+            SELECT attempt.provider_transaction_id AS intent_id, attempt.order_id, attempt.amount, ord.status,
+                   coalesce(balance.charged - balance.refunded - balance.disputed, 0) AS kept,
+                   coalesce(balance.refunded, 0) AS refunded, coalesce(balance.fees, 0) AS fees,
+                   coalesce(balance.live_tickets, 0) AS live_tickets
+            FROM payment_transactions AS attempt JOIN orders AS ord ON ord.id = attempt.order_id
+            LEFT JOIN order_balance AS balance ON balance.order_id = ord.id
+            WHERE attempt.kind = 'charge' AND attempt.status = 'succeeded'
+            """
+        )
+        assert {row.intent_id for row in booked} == set(at_stripe)
+        assert len({row.order_id for row in booked}) == len(booked), "nobody is charged twice"
+        for row in booked:
+            charge = at_stripe[row.intent_id]
+            assert (charge.amount, charge.refunded) == (row.amount, row.refunded)
+            assert row.kept == charge.amount - charge.refunded - charge.withdrawn
+            assert (row.kept > 0) == (row.live_tickets > 0), "tickets or a refund, never both, never neither"
+        assert not self.world.rows(
+            "SELECT 1 FROM tickets JOIN orders ON orders.id = tickets.order_id"
+            " WHERE tickets.status = 'valid' AND orders.status <> 'confirmed'"
+        )
+
+
+@pytest.fixture(scope="module")
+def standin():
+    with running(webhook_secret=SECRET, secret_key="sk_story") as server:
+        yield server
+
+
+def test_every_story_ends_in_tickets_or_in_a_refund(engine, standin):
+
+    run_state_machine_as_test(
+        lambda: Story(engine, standin),
+        settings=settings(
+            max_examples=STORIES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=False,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
