@@ -5,12 +5,14 @@ from uuid import UUID
 from domain.messages import (
     CancelPayment,
     ConfirmPayment,
+    FollowDispute,
     OpenPayment,
+    ReadFeed,
     ReceivePaymentEvent,
     RefundPayment,
     SettlePayment,
 )
-from domain.payments import cancellations, confirmations, events, openings, reconciliation, repayment
+from domain.payments import cancellations, confirmations, disputes, events, feed, openings, reconciliation, repayment
 from workers.app import app, clock, clocks, gateway, sessions
 
 
@@ -42,6 +44,18 @@ def cancel_payment(order_id: str) -> None:
 def refund_payment(transaction_id: str) -> None:
     """Carry out a refund, or ask how it stands."""
     repayment.carry_out_refund(sessions(), gateway(), UUID(transaction_id), clock.now())
+
+
+@app.task(name=FollowDispute.task)
+def follow_dispute(transaction_id: str) -> None:
+    """Ask how an open dispute stands."""
+    disputes.follow_dispute(sessions(), gateway(), UUID(transaction_id), clock.now())
+
+
+@app.task(name=ReadFeed.task)
+def read_feed() -> None:
+    """Store the provider's events that no webhook brought."""
+    feed.read_feed(sessions(), gateway(), clock.now())
 
 
 @app.task(name=ReceivePaymentEvent.task)

@@ -13,9 +13,11 @@ from domain.audit import Actor
 from domain.messages import (
     CancelPayment,
     ConfirmPayment,
+    FollowDispute,
     Message,
     NotifyOffer,
     OpenPayment,
+    ReadFeed,
     ReceiveMailEvent,
     ReceivePaymentEvent,
     RefundPayment,
@@ -24,9 +26,9 @@ from domain.messages import (
     ServeTier,
     SettlePayment,
 )
-from domain.models import EmailNotification, Order, Ticket, Waitlist, WebhookEvent
+from domain.models import EmailNotification, Order, PaymentTransaction, Ticket, Waitlist, WebhookEvent
 from domain.payments import confirmations, refunds
-from domain.rules.states import MailStatus, OrderReason, OrderStage, UserRole, WaitlistStatus
+from domain.rules.states import AttemptKind, MailStatus, OrderReason, OrderStage, OrderStatus, UserRole, WaitlistStatus
 from domain.transitions import give_up, lock_order
 from tests.factories import (
     EmailNotificationFactory,
@@ -47,7 +49,7 @@ NOW = datetime.now(UTC)
 MESSAGES = [
     kind
     for kind in vars(messages).values()
-    if inspect.isclass(kind) and Message in kind.__bases__ and kind is not ServeTier
+    if inspect.isclass(kind) and Message in kind.__bases__ and kind not in {ServeTier, ReadFeed}
 ]
 STATE = text("""
     SELECT (SELECT array_agg((id, stage, version) ORDER BY id) FROM orders)::text,
@@ -182,6 +184,27 @@ class TestPayments:
         assert read(sessions, Order, opened).stage is OrderStage.ISSUING
         assert read(sessions, WebhookEvent, event).processed_at is not None
 
+    def test_feed(self, sessions, opened, gateway, announced):
+        gateway.confirm_intent(read(sessions, Order, opened).stripe_payment_intent_id, "pm_card_visa", "by-client")
+        announced.clear()
+        deliver_twice(sessions, ReadFeed())
+        (received,) = {message for message in announced if isinstance(message, ReceivePaymentEvent)}
+        deliver_twice(sessions, received)
+        assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+
+    def test_dispute(self, sessions, paid, gateway, announced):
+        dispute = gateway.open_dispute(read(sessions, Order, paid).stripe_payment_intent_id)
+        payload = {"data": {"object": {"object": "dispute", "id": dispute.id, "payment_intent": dispute.intent_id}}}
+        event = make(sessions, WebhookEventFactory, type="charge.dispute.created", payload=payload)
+        deliver_twice(sessions, ReceivePaymentEvent(event.id))
+        gateway.close_dispute(dispute.id, "lost")
+        with sessions() as session:
+            attempt = session.scalars(
+                select(PaymentTransaction).where(PaymentTransaction.kind == AttemptKind.DISPUTE)
+            ).one()
+        deliver_twice(sessions, FollowDispute(attempt.id))
+        assert read(sessions, Order, paid).status is OrderStatus.REFUNDED
+
 
 class TestTicketsAndMail:
     def test_render(self, sessions, paid):
@@ -263,6 +286,15 @@ class TestSweep:
         monkeypatch.setattr(sweep_tasks, "clock", Later())
         redis.lpush("payments", "{}")
         deliver("sweep.reconcile")
+        assert announced == []
+
+    def test_feed(self, redis, announced):
+        deliver("sweep.feed")
+        assert announced == [ReadFeed()]
+
+    def test_feed_waits_until_its_last_rings_were_heard(self, redis, announced):
+        redis.lpush("payments", "{}")
+        deliver("sweep.feed")
         assert announced == []
 
     def test_refund(self, sessions, paid, announced):
