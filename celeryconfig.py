@@ -54,6 +54,7 @@ beat_schedule: dict[str, dict[str, Any]] = {
     "ring what stalled": {"task": "sweep.ring", "schedule": _settings.sweep_seconds},
     "expire what ran out": {"task": "sweep.expire", "schedule": _settings.sweep_seconds},
     "reconcile open payments": {"task": "sweep.reconcile", "schedule": _settings.reconcile_seconds},
+    "read the feed of payment events": {"task": "sweep.feed", "schedule": _settings.reconcile_seconds},
     "refund cancelled events": {"task": "sweep.refund", "schedule": _settings.sweep_seconds},
     "read promoters' accounts": {"task": "sweep.read_accounts", "schedule": 60.0},
     "refresh analytics": {"task": "sweep.refresh", "schedule": _settings.analytics_seconds},

@@ -106,6 +106,23 @@ class RefundPayment(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class FollowDispute(Message):
+    """A dispute has been open for a while: read it at the provider."""
+
+    task: ClassVar[str] = "payments.dispute"
+    base_queue: ClassVar[str] = PAYMENTS
+    transaction_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFeed(Message):
+    """The provider may have made events that no webhook brought."""
+
+    task: ClassVar[str] = "payments.feed"
+    base_queue: ClassVar[str] = PAYMENTS
+
+
+@dataclass(frozen=True, slots=True)
 class ReceivePaymentEvent(Message):
     """A verified Stripe event lies in the inbox."""
 

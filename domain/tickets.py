@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select, update
+from sqlalchemy import ColumnElement, Select, exists, select, update
 from sqlalchemy.orm import Session, defer, joinedload, sessionmaker
 
 from domain.buyers import buyer_of, write_to_buyer
 from domain.errors import NotFoundError
 from domain.messages import Message, RenderTickets, SendMail, announce
-from domain.models import Order, OrderItem, Ticket, User
+from domain.models import Order, OrderItem, PaymentTransaction, Ticket, User
+from domain.models.payments import OPEN_STATUSES
 from domain.ports import QRRenderer, Signer, TicketClaims
 from domain.rules.lifecycle import CONFIRMED
-from domain.rules.states import OrderStage, TicketStatus
+from domain.rules.states import AttemptKind, OrderStage, TicketStatus
 from domain.transitions import lock_order, move
 
 CODE_BYTES = 16
@@ -27,10 +28,14 @@ STALLED_LIMIT = 500
 
 
 def issue(session: Session, order: Order, now: datetime) -> list[Ticket]:
-    """Issue the tickets of a locked order that is being confirmed, one row per seat, and ask for their pictures."""
+    """Issue the tickets of a locked order that is being confirmed, one row per seat, and ask for their pictures.
+
+    While a payment of the order is disputed they open no door.
+    """
     buyer = buyer_of(session, order)
+    blocked_at = now if _is_disputed(session, order) else None
     issued = [
-        _issue_one(order, item, position, buyer, now)
+        _issue_one(order, item, position, buyer, now, blocked_at)
         for item in order.items
         for position in range(1, item.quantity + 1)
     ]
@@ -39,7 +44,18 @@ def issue(session: Session, order: Order, now: datetime) -> list[Ticket]:
     return issued
 
 
-def _issue_one(order: Order, item: OrderItem, position: int, buyer: User, now: datetime) -> Ticket:
+def _is_disputed(session: Session, order: Order) -> bool:
+    is_open = exists().where(
+        PaymentTransaction.order_id == order.id,
+        PaymentTransaction.kind == AttemptKind.DISPUTE,
+        PaymentTransaction.status.in_(OPEN_STATUSES),
+    )
+    return bool(session.scalar(select(is_open)))
+
+
+def _issue_one(
+    order: Order, item: OrderItem, position: int, buyer: User, now: datetime, blocked_at: datetime | None
+) -> Ticket:
     named = item.attendees or []
     attendee = named[position - 1] if position <= len(named) else {}
     return Ticket(
@@ -53,6 +69,7 @@ def _issue_one(order: Order, item: OrderItem, position: int, buyer: User, now: d
         status=TicketStatus.VALID,
         attendee_name=attendee.get("name") or buyer.full_name,
         attendee_email=attendee.get("email") or buyer.email,
+        blocked_at=blocked_at,
         created_at=now,
     )
 
@@ -101,6 +118,21 @@ def withdraw(session: Session, order: Order, status: TicketStatus) -> None:
     session.execute(
         update(Ticket).where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID).values(status=status)
     )
+
+
+def block(session: Session, order: Order, now: datetime) -> None:
+    """Let the order's tickets open no door; a used one, too, since its check-in may be undone."""
+    session.execute(update(Ticket).where(*_live(order), Ticket.blocked_at.is_(None)).values(blocked_at=now))
+
+
+def unblock(session: Session, order: Order) -> None:
+    """Let the order's tickets open their doors again, unless another dispute of it is open."""
+    if not _is_disputed(session, order):
+        session.execute(update(Ticket).where(*_live(order)).values(blocked_at=None))
+
+
+def _live(order: Order) -> tuple[ColumnElement[bool], ...]:
+    return Ticket.order_id == order.id, Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED])
 
 
 def has_used(session: Session, order: Order) -> bool:

@@ -29,6 +29,7 @@ def store(session: Session, provider: str, events: Sequence[ProviderEvent]) -> i
             "provider_event_id": _storable(event.id),
             "type": _storable(event.type),
             "payload": _storable(event.payload),
+            "account": _storable(event.account),
         }
         # Sorted, so that two deliveries of one batch cannot wait for each other in a circle.
         for event in sorted(events, key=lambda event: event.id)

@@ -7,8 +7,10 @@ from domain.messages import (
     CancelPayment,
     ConcludeLatePayment,
     ConfirmPayment,
+    FollowDispute,
     OpenPayment,
     ReadAccount,
+    ReadFeed,
     ReceivePaymentEvent,
     RefundPayment,
     SettlePayment,
@@ -16,7 +18,9 @@ from domain.messages import (
 from domain.payments import (
     cancellations,
     confirmations,
+    disputes,
     events,
+    feed,
     late_payments,
     openings,
     reconciliation,
@@ -65,6 +69,18 @@ def refund_payment(transaction_id: str) -> None:
 def read_account(account_id: str) -> None:
     """Read a promoter's connected account."""
     payout_accounts.read_account(sessions(), gateway(), account_id, clock.now())
+
+
+@app.task(name=FollowDispute.task)
+def follow_dispute(transaction_id: str) -> None:
+    """Ask how an open dispute stands."""
+    disputes.follow_dispute(sessions(), gateway(), UUID(transaction_id), clock.now())
+
+
+@app.task(name=ReadFeed.task)
+def read_feed() -> None:
+    """Store the provider's events that no webhook brought."""
+    feed.read_feed(sessions(), gateway(), clock.now())
 
 
 @app.task(name=ReceivePaymentEvent.task)

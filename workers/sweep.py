@@ -6,7 +6,7 @@ import structlog
 
 from adapters.queue import find_idle
 from domain import payout_accounts, sweep
-from domain.messages import PAYMENTS
+from domain.messages import PAYMENTS, ReadFeed
 from domain.payments import reconciliation, refunds
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
@@ -51,6 +51,13 @@ def read_accounts() -> None:
     if find_idle(app, {PAYMENTS}):
         with sessions().begin() as session:
             payout_accounts.ring_for_readings(session, clock.now())
+
+
+@app.task(name="sweep.feed")
+def feed() -> None:
+    """Ring for the payment provider's events to be read, unless the workers have not come to the last rings."""
+    if find_idle(app, {PAYMENTS}):
+        dispatcher()({ReadFeed(): None})
 
 
 @app.task(name="sweep.refund")

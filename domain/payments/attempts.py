@@ -48,6 +48,15 @@ def captured_charges(session: Session, order_id: UUID) -> list[PaymentTransactio
     return list(session.scalars(_charges(order_id).where(PaymentTransaction.status == AttemptStatus.SUCCEEDED)))
 
 
+def find_charge(session: Session, intent_id: str | None) -> PaymentTransaction | None:
+    """Return the charge that opened an intent of the provider's; None if it is not ours, or not recorded yet."""
+    return session.scalar(
+        select(PaymentTransaction).where(
+            PaymentTransaction.provider_transaction_id == intent_id, PaymentTransaction.kind == AttemptKind.CHARGE
+        )
+    )
+
+
 def lock(session: Session, attempt_id: UUID) -> tuple[Order, PaymentTransaction]:
     """Lock the order of an attempt, and return both as they are now."""
     order = lock_order(session, session.get_one(PaymentTransaction, attempt_id).order_id)

@@ -57,7 +57,9 @@ def conclude(sessions: sessionmaker[Session], order_id: UUID, now: datetime) -> 
         if any(item.desired_state is not None for item in order.items):
             return
         has_all = all(item.inventory_state is InventoryState.RESERVED for item in order.items)
-        if has_all and outcomes.lock_event(session, order).is_published:
+        # A dispute may have taken the money meanwhile.
+        is_paid = order.refunded < order.total
+        if has_all and is_paid and outcomes.lock_event(session, order).is_published:
             outcomes.confirm(session, order, now)
         else:
             give_up(session, order, now)

@@ -9,10 +9,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from domain.models import LedgerEntry, PaymentTransaction
-from domain.rules.states import LedgerKind
+from domain.models import LedgerEntry, Order, PaymentTransaction
+from domain.rules.states import AttemptKind, LedgerKind, PaymentStatus
 
-_BACK_AND_FORTH = (LedgerKind.REFUND, LedgerKind.REVERSAL)
+_BACK_AND_FORTH = (LedgerKind.REFUND, LedgerKind.DISPUTE, LedgerKind.REVERSAL)
 
 
 def book(session: Session, attempt: PaymentTransaction, movements: Mapping[LedgerKind, int], reference: str) -> None:
@@ -45,11 +45,30 @@ def kept(session: Session, order_id: UUID) -> int:
     return int(amount or 0)
 
 
-def returned(session: Session, charge: PaymentTransaction) -> int:
-    """Return what went back of one charge, and stayed there."""
+def count(session: Session, order: Order) -> None:
+    """Derive from the ledger how much of a locked order's money went back; one that is paid again is not refunded."""
+    # A second charge of one order, given back, leaves the first one paid; a dispute may take more than was paid.
+    order.refunded = min(order.total, max(0, order.total - kept(session, order.id)))
+    if order.payment_status is PaymentStatus.REFUNDED and order.refunded < order.total:
+        order.payment_status = PaymentStatus.COMPLETED
+        order.refunded_at = None
+
+
+def refunded(session: Session, charge: PaymentTransaction) -> int:
+    """Return what we gave back of one charge, and stayed there."""
+    return _gone(session, charge, AttemptKind.REFUND)
+
+
+def disputed(session: Session, charge: PaymentTransaction) -> int:
+    """Return what disputes have taken of one charge, and keep at the moment."""
+    return _gone(session, charge, AttemptKind.DISPUTE)
+
+
+def _gone(session: Session, charge: PaymentTransaction, kind: AttemptKind) -> int:
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount))
         .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
-        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind.in_(_BACK_AND_FORTH))
+        .where(PaymentTransaction.parent_id == charge.id, PaymentTransaction.kind == kind)
+        .where(LedgerEntry.kind.in_(_BACK_AND_FORTH))
     )
     return -int(amount or 0)

@@ -6,7 +6,7 @@ Carrying a refund out, and what it does to the order, is in `repayment.py`.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain import audit, tickets
@@ -18,7 +18,7 @@ from domain.models import Event, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
 from domain.one_by_one import one_by_one
 from domain.orders import lock_for_promoter
-from domain.payments import attempts
+from domain.payments import attempts, ledger
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.money import written
@@ -77,7 +77,7 @@ def give_back(session: Session, order: Order, charge: PaymentTransaction, reason
 
 
 def refundable(session: Session, charge: PaymentTransaction) -> int:
-    """Return what is left of a charge: a refund whose outcome is still to come counts as given back."""
+    """Return what is left of a charge: a refund whose outcome is still to come is gone, as is what a dispute took."""
     reserved = session.scalar(
         select(func.sum(PaymentTransaction.amount)).where(
             PaymentTransaction.parent_id == charge.id,
@@ -85,7 +85,7 @@ def refundable(session: Session, charge: PaymentTransaction) -> int:
             PaymentTransaction.status.in_([*OPEN_STATUSES, AttemptStatus.SUCCEEDED]),
         )
     )
-    return charge.amount - int(reserved or 0)
+    return max(0, charge.amount - int(reserved or 0) - ledger.disputed(session, charge))
 
 
 def _request(
@@ -98,14 +98,15 @@ def _request(
     now: datetime,
 ) -> PaymentTransaction:
     refund = PaymentTransaction(amount=amount, reason=reason, requested_by_id=requested_by.user_id, created_at=now)
-    _reserve(session, charge, refund)
+    reserve(session, charge, refund)
     tell_buyer(session, order, "refund_requested", amount=amount, currency=charge.currency, reason=reason)
     audit.record(session, requested_by, "order.refund", order, new={"amount": amount, "reason": reason})
     announce(session, RefundPayment(refund.id), order.request_id)
     return refund
 
 
-def _reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransaction) -> None:
+def reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransaction) -> None:
+    """Write a refund of a charge down, as the next of its order."""
     earlier = session.scalar(
         select(func.count()).where(
             PaymentTransaction.order_id == charge.order_id, PaymentTransaction.kind == AttemptKind.REFUND
@@ -133,14 +134,20 @@ def is_owed(order: Order, refund: PaymentTransaction) -> bool:
 
 
 def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTransaction) -> None:
-    """Let a new attempt follow one that failed; it takes over its age, and so its ever longer pauses."""
+    """Let a new attempt follow one that failed; it takes over its age, and so its ever longer pauses.
+
+    It is of no more than is left: a person may have refunded at the provider, or a dispute have taken the money.
+    """
+    amount = min(failed.amount, refundable(session, charge))
+    if amount == 0:
+        return
     follower = PaymentTransaction(
-        amount=failed.amount,
+        amount=amount,
         reason=failed.reason,
         requested_by_id=failed.requested_by_id,
         created_at=failed.created_at,
     )
-    _reserve(session, charge, follower)
+    reserve(session, charge, follower)
 
 
 def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, clocks: Clocks, limit: int = BATCH) -> int:
@@ -159,6 +166,8 @@ def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, cloc
             .join(Event, Event.id == Order.event_id)
             .where(Event.status == EventStatus.CANCELLED, ~is_being_refunded)
             .where(Order.stage.not_in([OrderStage.EXPIRING, OrderStage.CLOSED]))
+            # What a dispute has taken cannot be refunded: its outcome ends the order, or brings it back here.
+            .where(or_(Order.total == 0, Order.refunded < Order.total))
             .order_by(Order.id)
             .limit(limit)
         ).all()

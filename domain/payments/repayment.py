@@ -33,7 +33,7 @@ from domain.transitions import move, release
 
 log = logging.getLogger(__name__)
 
-_FAILED = frozenset({"failed", "canceled"})
+FAILED = frozenset({"failed", "canceled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def apply_reading(session: Session, order: Order, refund: PaymentTransaction, re
     charge or amount is believed in nothing: it is kept for a person.
     """
     attempts.touch(refund)
-    has_failed = reading.status in _FAILED
+    has_failed = reading.status in FAILED
     if refund.status not in OPEN_STATUSES and not (refund.status is AttemptStatus.SUCCEEDED and has_failed):
         if refund.provider_transaction_id is None and not has_failed:
             log.error("refund.surplus transaction=%s refund=%s", refund.id, reading.id)
@@ -190,31 +190,23 @@ def _book(
     session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
 ) -> None:
     """Book a refund, the platform's fee in proportion, and derive the order's money from the ledger."""
-    before = ledger.returned(session, charge)
+    before = ledger.refunded(session, charge)
     fee = order.fees + order.absorbed_fees
     share = returned_fee(fee, charge.amount, before=before, after=before + refund.amount)
     ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.FEE: share}, reading.id)
-    _count(session, order)
+    ledger.count(session, order)
 
 
 def _take_back(
     session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
 ) -> None:
     """Undo the booking of a refund whose money came back to us; the order that it ended stays ended."""
-    after = ledger.returned(session, charge)
+    after = ledger.refunded(session, charge)
     fee = order.fees + order.absorbed_fees
     share = returned_fee(fee, charge.amount, before=after - refund.amount, after=after)
     ledger.book(session, refund, {LedgerKind.REVERSAL: refund.amount, LedgerKind.FEE: -share}, reading.id)
     log.error("refund.came_back transaction=%s refund=%s", refund.id, reading.id)
-    _count(session, order)
-    if order.payment_status is PaymentStatus.REFUNDED and order.refunded < order.total:
-        order.payment_status = PaymentStatus.COMPLETED
-        order.refunded_at = None
-
-
-def _count(session: Session, order: Order) -> None:
-    # A second charge of one order, given back, leaves the first one paid.
-    order.refunded = max(0, order.total - ledger.kept(session, order.id))
+    ledger.count(session, order)
 
 
 def _show(session: Session, order: Order, refund: PaymentTransaction, now: datetime) -> None:

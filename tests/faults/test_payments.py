@@ -77,7 +77,11 @@ def test_with_webhooks_off_every_paid_order_settles_within_the_reconcilers_perio
         for order in orders:
             stripe.pay(order)
         period = float(stack.environment["RECONCILE_SECONDS"])
-        done = list(pool.map(lambda pair: pair[0].poll(pair[1], is_complete, seconds=period + 30), zip(buyers, orders)))
+        done = list(
+            pool.map(
+                lambda pair: pair[0].poll(pair[1], is_complete, seconds=period + 30), zip(buyers, orders, strict=True)
+            )
+        )
     assert {len(order["tickets"]) for order in done} == {1}
 
 
@@ -96,9 +100,11 @@ def test_stripe_down_for_a_minute_in_mid_sale_delays_and_charges_nobody_twice(st
         for buyer, order in [*zip(paying, before[5:], strict=True), *zip(late, delayed, strict=True)]:
             buyer.poll(order, lambda now: now["stage"] == "payment_delayed")
         assert time.monotonic() - began < OUTAGE_SECONDS
-        paid = list(pool.map(lambda pair: pair[0].poll(pair[1], is_complete, seconds=120), zip(paying, before[5:])))
+        paid = list(
+            pool.map(lambda pair: pair[0].poll(pair[1], is_complete, seconds=120), zip(paying, before[5:], strict=True))
+        )
         assert time.monotonic() - began > OUTAGE_SECONDS / 2
-        paid += pool.map(lambda pair: pair[0].pay(pair[1]), zip([*early, *late], [*before[:5], *delayed]))
+        paid += pool.map(lambda pair: pair[0].pay(pair[1]), zip([*early, *late], [*before[:5], *delayed], strict=True))
     assert [len(stripe.charges(order)) for order in paid] == [1] * 15
     check_statement(stack, tier)
 

@@ -78,6 +78,9 @@ EVENTS: Mapping[str, str] = {
     "refund_requested": "Refund asked for",
     "refund_failed": "Refund failed; we look into it",
     "refunded": "Refunded",
+    "payment_disputed": "Payment disputed; tickets blocked until the bank decides",
+    "dispute_won": "Dispute over; the payment stands",
+    "dispute_lost": "Payment taken back by your bank",
 }
 """What happens to orders, by the timeline's kinds."""
 

@@ -9,15 +9,17 @@ from sqlalchemy.orm import selectinload, sessionmaker
 from uuid_utils.compat import uuid7
 
 from adapters.database import dispatch_after_commit
-from domain import allocation, sweep
+from domain import allocation, sweep, webhooks
 from domain.audit import Actor
-from domain.messages import SettlePayment
+from domain.messages import ReceivePaymentEvent, SettlePayment
 from domain.models import EmailNotification, LedgerEntry, Order, PaymentTransaction, Ticket, TimelineEntry, WebhookEvent
 from domain.payments import (
     attempts,
     cancellations,
     confirmations,
+    disputes,
     events,
+    feed,
     late_payments,
     openings,
     reconciliation,
@@ -134,11 +136,42 @@ class Till:
         with self.sessions() as session:
             return refunds.refundable(session, session.get_one(PaymentTransaction, self.charge(order_id).id))
 
-    def event(self, subject, kind="payment_intent.succeeded"):
+    def dispute(self, order_id, amount=None, **values):
+        """Let the card's owner dispute a payment, whole or in part; the provider's events wait to be heard."""
+        dispute = self.gateway.open_dispute(self.read(order_id).stripe_payment_intent_id, **values)
+        return self.change_dispute(dispute.id, amount=amount, withdrawn=amount) if amount else dispute
+
+    def change_dispute(self, dispute_id, **values):
+        """Let the provider report a dispute otherwise than before."""
+        self.gateway.disputes[dispute_id] = replace(self.gateway.disputes[dispute_id], **values)
+        return self.gateway.disputes[dispute_id]
+
+    def follow(self, dispute):
+        disputes.follow_dispute(self.sessions, self.gateway, dispute.id, self.now)
+
+    def read_feed(self):
+        return feed.read_feed(self.sessions, self.gateway, self.now)
+
+    def hear(self, *heard):
+        """Let the webhook bring these events, by default all that the provider has made, and handle what is new."""
+        with self.sessions.begin() as session:
+            webhooks.store(session, "stripe", heard or self.gateway.events)
+        self.handle()
+
+    def handle(self):
+        """Let the workers handle the events that were announced."""
+        for message in self.heard(ReceivePaymentEvent):
+            self.receive(message.event_id)
+
+    def event(self, subject, kind="payment_intent.succeeded", account=None):
         """Put an event about an object of the provider into the inbox."""
         with self.sessions.begin() as session:
             event = WebhookEvent(
-                provider="stripe", provider_event_id=f"evt_{uuid7()}", type=kind, payload={"data": {"object": subject}}
+                provider="stripe",
+                provider_event_id=f"evt_{uuid7()}",
+                type=kind,
+                payload={"data": {"object": subject}},
+                account=account,
             )
             session.add(event)
             session.flush()
@@ -173,6 +206,9 @@ class Till:
 
     def refunds(self, order_id):
         return self._rows(PaymentTransaction, order_id, PaymentTransaction.kind == AttemptKind.REFUND)
+
+    def disputes(self, order_id):
+        return self._rows(PaymentTransaction, order_id, PaymentTransaction.kind == AttemptKind.DISPUTE)
 
     def ledger(self, order_id):
         return [(entry.kind.value, entry.amount) for entry in self._rows(LedgerEntry, order_id)]

@@ -13,10 +13,12 @@ from domain.audit import Actor
 from domain.messages import (
     CancelPayment,
     ConfirmPayment,
+    FollowDispute,
     Message,
     NotifyOffer,
     OpenPayment,
     ReadAccount,
+    ReadFeed,
     ReceiveMailEvent,
     ReceivePaymentEvent,
     RefundPayment,
@@ -25,9 +27,18 @@ from domain.messages import (
     ServeTier,
     SettlePayment,
 )
-from domain.models import EmailNotification, Order, Promoter, Ticket, Waitlist, WebhookEvent
+from domain.models import EmailNotification, Order, PaymentTransaction, Promoter, Ticket, Waitlist, WebhookEvent
 from domain.payments import confirmations, refunds
-from domain.rules.states import MailStatus, OrderReason, OrderStage, StripeAccountState, UserRole, WaitlistStatus
+from domain.rules.states import (
+    AttemptKind,
+    MailStatus,
+    OrderReason,
+    OrderStage,
+    OrderStatus,
+    StripeAccountState,
+    UserRole,
+    WaitlistStatus,
+)
 from domain.transitions import give_up, lock_order
 from tests.factories import (
     EmailNotificationFactory,
@@ -49,7 +60,7 @@ NOW = datetime.now(UTC)
 MESSAGES = [
     kind
     for kind in vars(messages).values()
-    if inspect.isclass(kind) and Message in kind.__bases__ and kind is not ServeTier
+    if inspect.isclass(kind) and Message in kind.__bases__ and kind not in {ServeTier, ReadFeed}
 ]
 STATE = text("""
     SELECT (SELECT array_agg((id, stage, version) ORDER BY id) FROM orders)::text,
@@ -196,6 +207,27 @@ class TestPayments:
         deliver_twice(sessions, ReadAccount(account.stripe_account_id))
         assert read(sessions, Promoter, account).stripe_account_state is StripeAccountState.READY
 
+    def test_feed(self, sessions, opened, gateway, announced):
+        gateway.confirm_intent(read(sessions, Order, opened).stripe_payment_intent_id, "pm_card_visa", "by-client")
+        announced.clear()
+        deliver_twice(sessions, ReadFeed())
+        (received,) = {message for message in announced if isinstance(message, ReceivePaymentEvent)}
+        deliver_twice(sessions, received)
+        assert read(sessions, Order, opened).stage is OrderStage.ISSUING
+
+    def test_dispute(self, sessions, paid, gateway, announced):
+        dispute = gateway.open_dispute(read(sessions, Order, paid).stripe_payment_intent_id)
+        payload = {"data": {"object": {"object": "dispute", "id": dispute.id, "payment_intent": dispute.intent_id}}}
+        event = make(sessions, WebhookEventFactory, type="charge.dispute.created", payload=payload)
+        deliver_twice(sessions, ReceivePaymentEvent(event.id))
+        gateway.close_dispute(dispute.id, "lost")
+        with sessions() as session:
+            attempt = session.scalars(
+                select(PaymentTransaction).where(PaymentTransaction.kind == AttemptKind.DISPUTE)
+            ).one()
+        deliver_twice(sessions, FollowDispute(attempt.id))
+        assert read(sessions, Order, paid).status is OrderStatus.REFUNDED
+
 
 class TestTicketsAndMail:
     def test_render(self, sessions, paid):
@@ -286,6 +318,15 @@ class TestSweep:
     def test_read_accounts_waits_until_its_last_rings_were_heard(self, sessions, redis, account, announced):
         redis.lpush("payments", "{}")
         deliver("sweep.read_accounts")
+        assert announced == []
+
+    def test_feed(self, redis, announced):
+        deliver("sweep.feed")
+        assert announced == [ReadFeed()]
+
+    def test_feed_waits_until_its_last_rings_were_heard(self, redis, announced):
+        redis.lpush("payments", "{}")
+        deliver("sweep.feed")
         assert announced == []
 
     def test_refund(self, sessions, paid, announced):
