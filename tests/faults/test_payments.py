@@ -104,7 +104,7 @@ def test_stripe_down_for_a_minute_in_mid_sale_delays_and_charges_nobody_twice(st
             pool.map(lambda pair: pair[0].poll(pair[1], is_complete, seconds=120), zip(paying, before[5:], strict=True))
         )
         assert time.monotonic() - began > OUTAGE_SECONDS / 2
-        paid += pool.map(lambda pair: pair[0].pay(pair[1]), zip([*early, *late], [*before[:5], *delayed], strict=True))
+        paid += pool.map(lambda buyer, order: buyer.pay(order), [*early, *late], [*before[:5], *delayed])
     assert [len(stripe.charges(order)) for order in paid] == [1] * 15
     check_statement(stack, tier)
 
