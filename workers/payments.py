@@ -5,12 +5,13 @@ from uuid import UUID
 from domain.messages import (
     CancelPayment,
     ConfirmPayment,
+    MakeStatement,
     OpenPayment,
     ReceivePaymentEvent,
     RefundPayment,
     SettlePayment,
 )
-from domain.payments import cancellations, confirmations, events, openings, reconciliation, repayment
+from domain.payments import cancellations, confirmations, events, openings, reconciliation, repayment, statements
 from workers.app import app, clock, clocks, gateway, sessions
 
 
@@ -48,3 +49,10 @@ def refund_payment(transaction_id: str) -> None:
 def receive_event(event_id: str) -> None:
     """Handle an event of the inbox."""
     events.receive_event(sessions(), gateway(), UUID(event_id), clock.now())
+
+
+# Acknowledged at once: a big event takes longer than the broker waits before it delivers again, and the sweep rings.
+@app.task(name=MakeStatement.task, acks_late=False)
+def make_statement(statement_id: str) -> None:
+    """Make a statement of an event's money."""
+    statements.make(sessions(), gateway(), UUID(statement_id))
