@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from celery.schedules import crontab
 from kombu import Queue
 
 from domain.messages import QUEUES
@@ -63,3 +64,9 @@ beat_schedule: dict[str, dict[str, Any]] = {
 for _entry in beat_schedule.values():
     # A job that nobody fetched is not worth two: the next one does its work.
     _entry["options"] = {"queue": "sweep", "expires": _entry["schedule"] * 2}
+beat_schedule["state the money"] = {
+    "task": "sweep.state",
+    # By the clock, not every so many seconds: those begin anew with each beat that has lost its file.
+    "schedule": crontab(hour=3, minute=30),
+    "options": {"queue": "sweep", "expires": 12 * 3600.0},
+}

@@ -27,6 +27,7 @@ from domain.errors import ConflictError, ForbiddenError, InvalidError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, Promoter, TicketTier
 from domain.ownership import lock_event, require_open
+from domain.rules.money import charge_step
 from domain.rules.pricing import Terms
 from domain.rules.publishing import Draft, Fault, PricedTier, find_faults, find_price_fault
 from domain.rules.states import EventStatus, StripeAccountState, UserRole
@@ -217,7 +218,8 @@ def can_be_paid(promoter: Promoter, platform: Platform) -> bool:
 
 def terms_of(event: Event) -> Terms:
     """Return the terms on which an event's tickets are priced."""
-    return Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps)
+    step = charge_step(event.currency)
+    return Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps, step)
 
 
 def _checked(details: EventDetails, platform: Platform) -> dict[str, Any]:

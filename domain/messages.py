@@ -141,6 +141,15 @@ class ReadAccount(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class MakeStatement(Message):
+    """A statement of an event's money was asked for."""
+
+    task: ClassVar[str] = "payments.state"
+    base_queue: ClassVar[str] = PAYMENTS
+    statement_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class RenderTickets(Message):
     """The order's tickets exist and want their QR codes."""
 

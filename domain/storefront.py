@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from domain.models import Event, Promoter, TicketTier, Waitlist
 from domain.person_limits import within_limit
 from domain.rules.availability import sellable
+from domain.rules.money import charge_step
 from domain.rules.pricing import Terms
 from domain.rules.states import EventStatus, WaitlistStatus
 
@@ -97,7 +98,8 @@ def _read(session: Session, which: ColumnElement[bool]) -> dict[UUID, Offer]:
 
 def _offer(row: Row[Any]) -> Offer:
     values = row._asdict()
-    terms = Terms(*(values.pop(name) for name in ("fee_rate_bps", "fee_fixed", "absorbs_fees", "tax_rate_bps")))
+    rates = {name: values.pop(name) for name in ("fee_rate_bps", "fee_fixed", "absorbs_fees", "tax_rate_bps")}
+    terms = Terms(**rates, step=charge_step(row.currency))
     return Offer(**{**values, "terms": terms, "waiting": tuple(row.waiting)})
 
 

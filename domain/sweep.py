@@ -16,7 +16,7 @@ from domain.buyers import write_to_buyer
 from domain.messages import Message
 from domain.models import Event, IdempotencyKey, Order
 from domain.one_by_one import one_by_one
-from domain.payments import disputes, events, late_payments, outcomes, reconciliation, refunds
+from domain.payments import disputes, events, late_payments, outcomes, reconciliation, refunds, statements
 from domain.rules.clocks import Clocks
 from domain.rules.states import EventStatus, OrderReason, OrderStage
 from domain.transitions import give_up, lock_order
@@ -41,7 +41,8 @@ def find_stalled(session: Session, before: datetime) -> list[Message]:
     Tiers need none: each allocator looks at its own every second.
     """
     messages: list[Message] = []
-    for noun in (reconciliation, events, late_payments, refunds, disputes, tickets, notifications, waitlist):
+    nouns = (reconciliation, events, late_payments, refunds, disputes, statements, tickets, notifications, waitlist)
+    for noun in nouns:
         messages.extend(noun.stalled(session, before))
     return messages
 
@@ -116,3 +117,4 @@ def tidy(session: Session, now: datetime) -> None:
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEYS_KEPT))
     logins.delete_expired(session, now)
     accounts.delete_expired_tokens(session, now)
+    statements.delete_superseded(session, now)

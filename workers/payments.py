@@ -8,6 +8,7 @@ from domain.messages import (
     ConcludeLatePayment,
     ConfirmPayment,
     FollowDispute,
+    MakeStatement,
     OpenPayment,
     ReadAccount,
     ReadFeed,
@@ -25,6 +26,7 @@ from domain.payments import (
     openings,
     reconciliation,
     repayment,
+    statements,
 )
 from workers.app import app, clock, clocks, gateway, sessions
 
@@ -87,3 +89,10 @@ def read_feed() -> None:
 def receive_event(event_id: str) -> None:
     """Handle an event of the inbox."""
     events.receive_event(sessions(), gateway(), UUID(event_id), clock.now())
+
+
+# Acknowledged at once: a big event takes longer than the broker waits before it delivers again, and the sweep rings.
+@app.task(name=MakeStatement.task, acks_late=False)
+def make_statement(statement_id: str) -> None:
+    """Make a statement of an event's money."""
+    statements.make(sessions(), gateway(), UUID(statement_id))

@@ -7,7 +7,7 @@ import structlog
 from adapters.queue import find_idle
 from domain import payout_accounts, sweep
 from domain.messages import PAYMENTS, ReadFeed
-from domain.payments import reconciliation, refunds
+from domain.payments import reconciliation, refunds, statements
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
 log = structlog.get_logger()
@@ -71,6 +71,13 @@ def refresh() -> None:
     """Refresh the analytics."""
     with sessions().begin() as session:
         sweep.refresh_analytics(session)
+
+
+@app.task(name="sweep.state")
+def state() -> None:
+    """Ask for the statements of the events whose money moved lately; what does not agree is logged as they are made."""
+    with sessions().begin() as session:
+        statements.request_recent(session, clock.now())
 
 
 @app.task(name="sweep.tidy")

@@ -1,4 +1,4 @@
-"""Currencies as the payment provider counts them: minor units, and the smallest and largest charge.
+"""Currencies as the payment provider counts them: minor units, and the smallest, largest and finest charge.
 
 Amounts are always integers of the currency's minor unit; how they are priced stands in `pricing`.
 """
@@ -11,6 +11,14 @@ MINOR_UNIT_EXPONENTS = {
     **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
 }
 """Decimals of the minor unit where they are not two (docs.stripe.com/currencies#minor-units)."""
+
+CHARGE_STEPS = {
+    # The last of the three decimals must be 0.
+    **{currency: 10 for currency, digits in MINOR_UNIT_EXPONENTS.items() if digits == 3},  # noqa: PLR2004 decimals
+    # Without decimals in life, with two at the provider, which must be 00.
+    **dict.fromkeys(("ISK", "UGX"), 100),
+}
+"""Minor units of which every charge is a multiple (docs.stripe.com/currencies: three-decimal, special cases)."""
 
 MINIMUM_CHARGES = {
     "AED": 200,
@@ -52,6 +60,11 @@ def exponent(currency: str) -> int:
 def minimum_charge(currency: str) -> int:
     """Return the smallest amount that can be charged; one minor unit where the provider publishes none."""
     return MINIMUM_CHARGES.get(currency, 1)
+
+
+def charge_step(currency: str) -> int:
+    """Return the minor units of which every amount that is charged or refunded must be a multiple."""
+    return CHARGE_STEPS.get(currency, 1)
 
 
 def written(amount: int, currency: str) -> str:

@@ -1,6 +1,7 @@
 """What tickets cost: lines, fees and tax in integer minor units, each part rounded half up once per line.
 
-Which price and terms apply is decided elsewhere; what comes out of here is frozen in the order.
+Parts are rounded to what the provider can charge, so that their sum can be charged, too. Which price and terms apply is
+decided elsewhere; what comes out of here is frozen in the order.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,16 @@ _WHOLE_BPS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """An event's terms: rates in basis points, the fixed fee in minor units per paid ticket."""
+    """An event's terms: rates in basis points, the fixed fee in minor units per paid ticket.
+
+    `step` is that of the event's currency, `money.charge_step`.
+    """
 
     fee_rate_bps: int
     fee_fixed: int
     absorbs_fees: bool
     tax_rate_bps: int
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,11 @@ class Totals:
 def price_line(unit_price: int, quantity: int, terms: Terms) -> Line:
     """Price `quantity` tickets of `unit_price` each; free tickets carry neither fee nor tax."""
     subtotal = unit_price * quantity
-    platform = _share(subtotal, terms.fee_rate_bps) + terms.fee_fixed * quantity if unit_price else 0
+    fixed = terms.fee_fixed * quantity * _WHOLE_BPS
+    platform = _rounded(subtotal * terms.fee_rate_bps + fixed, terms.step) if unit_price else 0
     fees, absorbed = (0, platform) if terms.absorbs_fees else (platform, 0)
     # Exclusive tax, on what the buyer pays before it.
-    tax = _share(subtotal + fees, terms.tax_rate_bps)
+    tax = _rounded((subtotal + fees) * terms.tax_rate_bps, terms.step)
     return Line(unit_price, quantity, subtotal, fees, absorbed, tax)
 
 
@@ -77,6 +83,7 @@ def covers_fees(unit_price: int, terms: Terms) -> bool:
     return unit_price * (_WHOLE_BPS - terms.fee_rate_bps) >= terms.fee_fixed * _WHOLE_BPS
 
 
-def _share(amount: int, rate_bps: int) -> int:
-    """Return a rate of an amount, rounded half up."""
-    return (amount * rate_bps + _WHOLE_BPS // 2) // _WHOLE_BPS
+def _rounded(ten_thousandths: int, step: int) -> int:
+    """Return an amount, given in ten-thousandths, as a multiple of the step, rounded half up."""
+    whole = _WHOLE_BPS * step
+    return (ten_thousandths + whole // 2) // whole * step

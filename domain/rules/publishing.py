@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.rules.money import MAXIMUM_CHARGE, minimum_charge, written
+from domain.rules.money import MAXIMUM_CHARGE, charge_step, minimum_charge, written
 from domain.rules.pricing import Terms, add_up, covers_fees, price_line
 
 
@@ -58,6 +58,8 @@ def find_price_fault(price: int, max_per_order: int, currency: str, terms: Terms
         return None
     if price < minimum_charge(currency):
         return f"A ticket costs nothing, or at least {written(minimum_charge(currency), currency)}."
+    if price % charge_step(currency):
+        return f"A price in {currency} is a multiple of {written(charge_step(currency), currency)}."
     if not covers_fees(price, terms):
         return "The fees that the event absorbs are more than this price."
     if add_up([price_line(price, max_per_order, terms)]).total > MAXIMUM_CHARGE:

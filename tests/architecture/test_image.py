@@ -80,6 +80,16 @@ class TestImage:
     def test_it_runs_as_nobody_in_particular(self):
         assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001:10001"]
 
+    def test_the_operators_commands_have_a_name(self, tmp_path):
+        written = re.search(r"^RUN printf ('.+') > /usr/local/bin/vendor", DOCKERFILE, re.MULTILINE).group(1)
+        script = tmp_path / "vendor"
+        with script.open("wb") as file:
+            subprocess.run(["sh", "-c", f"printf {written}"], stdout=file, check=True)
+        script.write_text(script.read_text().replace("/srv/vendor", str(ROOT)).replace("python", sys.executable))
+        result = subprocess.run(["sh", script, "statement"], cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert result.returncode == 2
+        assert "vendor statement: error: name the events, or say --all" in result.stderr
+
     def test_it_starts_the_web_as_the_local_stack_does(self, local_commands):
         local = dict(local_commands)["web"]
         image = instruction("CMD")[-1].removeprefix("exec python -m ").replace("4 * ", "").split()

@@ -29,6 +29,7 @@ PUT    /api/v1/events/<uuid:event_id>              admin+promoter
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
+GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
 POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter

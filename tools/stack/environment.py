@@ -16,6 +16,8 @@ from tools.stack.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
 
+ENVIRONMENT = "environment.json"
+
 REPLACES = {
     "DATABASE_URL": "postgres",
     "REDIS_URL": "valkey",
@@ -125,6 +127,27 @@ def replace_parts(local: Mapping[str, str], given: Mapping[str, str]) -> dict[st
     }
     dropped = {name for key, names in belongings.items() if key in given for name in names}
     return {**{key: value for key, value in local.items() if key not in dropped}, **given}
+
+
+def tell(folder: Path, variables: Mapping[str, str]) -> None:
+    """Write the environment of a running stack into its folder, for whoever joins it: ports differ from run to run."""
+    path = folder / ENVIRONMENT
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(dict(variables), indent=2))
+
+
+def forget(folder: Path) -> None:
+    """Take the environment out of the folder of a stack that is not up any more."""
+    (folder / ENVIRONMENT).unlink(missing_ok=True)
+
+
+def told(folder: Path) -> dict[str, str] | None:
+    """Return the environment of the stack that is up in a folder, or None."""
+    try:
+        variables: dict[str, str] = json.loads((folder / ENVIRONMENT).read_text())
+    except FileNotFoundError:
+        return None
+    return variables
 
 
 def _signing_key() -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import IO
 KEPT = {"lock", "setup.lock", "installing"}
 OURS = KEPT | {
     *("postgres", "postgres.new", "valkey", "stripe", "sendgrid", "logs", "metrics", "flower", "demo.json"),
-    *("secrets.json", "secrets.new", "schema.json", "sendgrid-key.pem", "beat-schedule"),
+    *("secrets.json", "secrets.new", "environment.json", "schema.json", "sendgrid-key.pem", "beat-schedule"),
 }
 LINGER_SECONDS = 10.0
 """How long the remains of a killed run may take to end."""
@@ -36,6 +36,16 @@ def claim(folder: Path, *, fresh: bool) -> IO[str]:
             if entry.name not in KEPT:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     return lock
+
+
+def is_claimed(folder: Path) -> bool:
+    """Tell whether a run uses the folder."""
+    try:
+        lock = (folder / "lock").open("a+")
+    except FileNotFoundError:
+        return False
+    with lock:
+        return not _try_lock(lock)
 
 
 def _is_ours(name: str) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tools.stack import environment
 from tools.stack.accounts import ACCOUNTS
 from tools.stack.environment import REPLACES, ROOT
 from tools.stack.folder import FolderError, claim
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = options.data.resolve()
     try:
         with claim(folder, fresh=options.fresh) as lock:
+            environment.forget(folder)
             plan = make_plan(folder, options.port, say)
             return asyncio.run(_run(plan, Leash((lock.fileno(),)), demo=options.demo))
     except (FolderError, PostgresError, ValkeyError, OSError) as error:
@@ -80,6 +82,7 @@ async def _run(plan: Plan, leash: Leash, *, demo: bool) -> int:
     for task in (life, order):
         task.cancel()
     outcome = (await asyncio.gather(life, return_exceptions=True))[0]
+    environment.forget(plan.folder)
     await supervisor.stop()
     if isinstance(outcome, PartError):
         say(f"\n{outcome}")
@@ -100,6 +103,7 @@ async def _live(plan: Plan, schema: Schema, supervisor: Supervisor, leash: Leash
     await supervisor.unless_failing(_until_it_serves(plan))
     if "postgres" not in plan.given:
         schema.remember()
+    environment.tell(plan.folder, plan.variables)
     say(f"all parts are up in {time.monotonic() - began:.1f} s")
     if demo and not plan.given & {"postgres", "stripe", "sendgrid"}:
         await supervisor.unless_failing(_buy(plan, leash))

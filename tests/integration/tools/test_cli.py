@@ -1,7 +1,12 @@
 import pytest
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
 
+from domain.errors import RetryableVendorError
 from domain.models import AuditLog, User
-from domain.rules.states import UserRole
+from domain.ports import ChargeReading
+from domain.rules.states import EventStatus, OrderStage, UserRole
+from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, bound_to
 from tests.factories.accounts import UserFactory
 from tools import cli
 
@@ -36,3 +41,100 @@ def test_refuses_a_role_that_does_not_exist(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["role", "somebody@example.com", "emperor"])
     assert stop.value.code == 2
+
+
+class Books:
+    """What the provider has captured, by event."""
+
+    def __init__(self):
+        self.charges = {}
+
+    def list_charges(self, group):
+        for charge in self.charges.get(group, []):
+            if isinstance(charge, Exception):
+                raise charge
+            yield charge
+
+
+class TestStatement:
+    @pytest.fixture
+    def books(self, monkeypatch):
+        books = Books()
+        monkeypatch.setattr(cli.wiring, "open_gateway", lambda _: books)
+        return books
+
+    @pytest.fixture
+    def sell(self, sessions, books):
+        """Return what sells an order of a new event, which the provider knows of, too."""
+
+        def sell(currency="EUR", **event):
+            with sessions.begin() as session, bound_to(session):
+                promoter = PromoterFactory(stripe_account_id=None)
+                tier = TicketTierFactory(event=EventFactory(promoter=promoter, currency=currency, **event), price=5000)
+                order = OrderFactory(tier=tier, quantity=2, stage=OrderStage.COMPLETE)
+            reading = ChargeReading(
+                order.stripe_charge_id,
+                order.stripe_payment_intent_id,
+                order.total,
+                currency,
+                refunded=0,
+                fee=0,
+                withdrawn=0,
+            )
+            books.charges[order.event_id] = [reading]
+            return order
+
+        return sell
+
+    def test_a_difference_of_zero_is_success(self, sell, capsys):
+        order = sell(title="Jazz on the Harbour")
+        assert cli.main(["statement", str(order.event_id)]) == 0
+        said = capsys.readouterr().out
+        assert f"Jazz on the Harbour  {order.event_id}" in said
+        charged, *_ = [line.split() for line in said.splitlines() if line.strip().startswith("charged")]
+        amount = f"{order.total // 100}.{order.total % 100:02}"
+        assert charged == ["charged", amount, "EUR", amount, "EUR"]
+        assert "2 tickets, by price 100.00 EUR" in " ".join(said.split())
+        assert said.split()[-3:] == ["difference", "0.00", "EUR"]
+
+    def test_every_mismatch_is_told_and_fails(self, sell, sessions, capsys):
+        right, wrong = sell(), sell("KWD")
+        with sessions.begin() as session:
+            session.execute(text("UPDATE tickets SET status = 'cancelled' WHERE order_id = :id"), {"id": wrong.id})
+        assert cli.main(["statement", str(right.event_id), str(wrong.event_id)]) == 1
+        said = capsys.readouterr().out
+        amount = f"{wrong.total // 1000}.{wrong.total % 1000:03} KWD"
+        assert (
+            f"  MISMATCH paid_without_tickets: order {wrong.number} ({wrong.id}): ledger {amount}, tickets 0.000 KWD, "
+            f"difference {amount}\n"
+        ) in said
+        assert said.count("MISMATCH") == 1
+
+    def test_all_are_those_that_were_ever_published(self, sell, sessions, capsys):
+        orders = [sell(), sell(status=EventStatus.COMPLETED)]
+        with sessions.begin() as session:
+            draft = EventFactory(session=session, status=EventStatus.DRAFT)
+        assert cli.main(["statement", "--all"]) == 0
+        said = capsys.readouterr().out
+        assert all(str(order.event_id) in said for order in orders)
+        assert str(draft.id) not in said
+
+    def test_an_unknown_event_is_named_and_the_others_are_told_all_the_same(self, sell, capsys):
+        unknown, order = uuid7(), sell()
+        assert cli.main(["statement", str(unknown), str(order.event_id)]) == 1
+        said = capsys.readouterr()
+        assert said.err == f"{unknown}: There is no such event.\n"
+        assert str(order.event_id) in said.out
+
+    def test_without_the_provider_there_is_no_statement(self, sell, books, capsys):
+        order = sell()
+        books.charges[order.event_id] = [RetryableVendorError("Stripe did not answer.")]
+        assert cli.main(["statement", str(order.event_id)]) == 1
+        assert f"{order.event_id}: Stripe could not be asked. Stripe did not answer." in capsys.readouterr().err
+
+    @pytest.mark.parametrize("arguments", [[], ["--all", str(uuid7())], ["jazz"]])
+    def test_one_says_which_events(self, arguments, capsys):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["statement", *arguments])
+        assert stop.value.code == 2
+        assert "vendor statement" in capsys.readouterr().err

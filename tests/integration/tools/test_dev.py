@@ -46,13 +46,19 @@ def test_without_a_command_it_explains_itself_from_anywhere(tmp_path):
     answer = run(cwd=tmp_path)
     assert answer.returncode == 0
     assert answer.stdout == run("help").stdout
-    assert all(f"./dev {command}" in answer.stdout for command in ("run", "test", "check", "lock", "help"))
+    assert all(f"./dev {command}" in answer.stdout for command in ("run", "vendor", "test", "check", "lock", "help"))
 
 
 def test_an_unknown_command_is_refused_by_name():
     answer = run("fly")
     assert answer.returncode == 2
     assert "no command 'fly'" in answer.stderr
+
+
+def test_the_operators_commands_need_a_stack_that_is_up(tmp_path):
+    answer = run("vendor", "--data", str(tmp_path), "statement", "--all")
+    assert answer.returncode == 1
+    assert f"nothing is up in {tmp_path}" in answer.stderr
 
 
 def test_an_older_python_without_a_newer_one_is_told_what_is_needed(dev, monkeypatch, capsys):

@@ -14,6 +14,7 @@ from domain.messages import (
     CancelPayment,
     ConfirmPayment,
     FollowDispute,
+    MakeStatement,
     Message,
     NotifyOffer,
     OpenPayment,
@@ -27,8 +28,17 @@ from domain.messages import (
     ServeTier,
     SettlePayment,
 )
-from domain.models import EmailNotification, Order, PaymentTransaction, Promoter, Ticket, Waitlist, WebhookEvent
-from domain.payments import confirmations, refunds
+from domain.models import (
+    EmailNotification,
+    Order,
+    PaymentTransaction,
+    Promoter,
+    Statement,
+    Ticket,
+    Waitlist,
+    WebhookEvent,
+)
+from domain.payments import confirmations, refunds, statements
 from domain.rules.states import (
     AttemptKind,
     MailStatus,
@@ -72,6 +82,7 @@ STATE = text("""
            (SELECT array_agg((id, status, notified_at) ORDER BY id) FROM waitlist)::text,
            (SELECT array_agg((id, processed_at) ORDER BY id) FROM webhook_inbox)::text,
            (SELECT array_agg((id, stripe_account_id, stripe_account_state) ORDER BY id) FROM promoters)::text,
+           (SELECT array_agg((id, made_at, difference) ORDER BY id) FROM statements)::text,
            (SELECT count(*) FROM order_timeline)
 """)
 
@@ -228,6 +239,15 @@ class TestPayments:
         deliver_twice(sessions, FollowDispute(attempt.id))
         assert read(sessions, Order, paid).status is OrderStatus.REFUNDED
 
+    def test_state(self, sessions, paid, gateway, announced):
+        with sessions.begin() as session:
+            statements.request(session, paid.event_id)
+        message = announced[-1]
+        deliver_twice(sessions, message)
+        made = read(sessions, Statement, message.statement_id)
+        assert (made.difference, made.body["provider"]["charged"]) == (0, read(sessions, Order, paid).total)
+        assert gateway.calls.count("list_charges") == 1
+
 
 class TestTicketsAndMail:
     def test_render(self, sessions, paid):
@@ -340,6 +360,14 @@ class TestSweep:
         deliver_twice(sessions, "sweep.refresh")
         with sessions() as session:
             assert session.scalar(text("SELECT count(*) FROM sales_by_hour")) == 1
+
+    def test_state(self, sessions, paid, announced):
+        announced.clear()
+        deliver_twice(sessions, "sweep.state")
+        with sessions() as session:
+            (statement,) = session.scalars(select(Statement))
+        assert announced == [MakeStatement(statement.id)]
+        assert statement.event_id == paid.event_id
 
     def test_tidy(self, sessions):
         deliver_twice(sessions, "sweep.tidy")

@@ -91,8 +91,8 @@ class TestReceiveEvent:
         assert self.stalled(till, till.now + timedelta(seconds=5)) == [ReceivePaymentEvent(event)]
         for _ in range(5):
             till.receive(event)
-        assert self.stalled(till, till.now + timedelta(seconds=120)) == []
-        assert self.stalled(till, till.now + timedelta(seconds=136)) == [ReceivePaymentEvent(event)]
+        assert self.stalled(till, till.now + timedelta(seconds=128 * (1 - SPREAD) - 2)) == []
+        assert self.stalled(till, till.now + timedelta(seconds=128 * (1 + SPREAD) + 2)) == [ReceivePaymentEvent(event)]
 
     @pytest.mark.parametrize("trouble", [DOWN, PermanentVendorError("No such intent.", code="resource_missing")])
     def test_an_event_whose_object_cannot_be_read_is_kept(self, till, opened, gateway, trouble):

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tools.stack.environment import ROOT, Secrets
-from tools.stack.folder import FolderError, claim
+from tools.stack.environment import ROOT, Secrets, forget, tell, told
+from tools.stack.folder import FolderError, claim, is_claimed
 
 
 def test_a_folder_with_foreign_files_is_refused_and_left_as_it_is(tmp_path):
@@ -46,3 +46,21 @@ def test_secrets_are_made_once_and_readable_by_their_owner_alone(tmp_path):
     assert Secrets.kept_in(tmp_path) == known
     assert Secrets.generate() != known
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_is_claimed_for_as_long_as_its_run_lasts(tmp_path):
+    assert not is_claimed(tmp_path)
+    with claim(tmp_path, fresh=False):
+        assert is_claimed(tmp_path)
+    assert not is_claimed(tmp_path)
+
+
+def test_the_environment_of_a_run_is_told_to_its_owner_alone_and_forgotten(tmp_path):
+    assert told(tmp_path) is None
+    tell(tmp_path, {"DATABASE_URL": "postgresql://…"})
+    assert told(tmp_path) == {"DATABASE_URL": "postgresql://…"}
+    assert (tmp_path / "environment.json").stat().st_mode & 0o777 == 0o600
+    claim(tmp_path, fresh=False).close()
+    forget(tmp_path)
+    forget(tmp_path)
+    assert told(tmp_path) is None

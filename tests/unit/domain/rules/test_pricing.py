@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.rules.money import exponent, minimum_charge, written
+from domain.rules.money import CHARGE_STEPS, MINIMUM_CHARGES, charge_step, exponent, minimum_charge, written
 from domain.rules.pricing import Line, Terms, Totals, add_up, covers_fees, price_line
 
 PRICES = st.integers(0, 99_999_999)
@@ -89,6 +89,26 @@ def test_a_price_that_covers_its_fees_covers_those_of_every_line(price: int, qua
         assert line.absorbed_fees <= line.subtotal
 
 
+@given(st.sampled_from(sorted(CHARGE_STEPS)), st.integers(0, 99_999), QUANTITIES, TERMS)
+def test_each_part_is_a_multiple_of_what_the_provider_can_charge(
+    currency: str, steps: int, quantity: int, terms: Terms
+) -> None:
+    step = charge_step(currency)
+    exact, line = (price_line(steps * step, quantity, replace(terms, step=size)) for size in (1, step))
+    totals = add_up([line])
+    parts = (totals.subtotal, totals.fees, totals.absorbed_fees, totals.tax, totals.total)
+    assert [part % step for part in parts] == [0] * 5
+    assert abs(line.fees + line.absorbed_fees - exact.fees - exact.absorbed_fees) <= step / 2 + 1
+    if covers_fees(steps * step, terms):
+        assert line.absorbed_fees <= line.subtotal
+
+
+def test_a_dinar_is_rounded_to_ten_fils() -> None:
+    terms = Terms(fee_rate_bps=250, fee_fixed=0, absorbs_fees=False, tax_rate_bps=500, step=charge_step("KWD"))
+    # 2.5 % of 5.000 KWD is 0.125, rounded half up to 0.130; 5 % of 5.130 is 0.2565, rounded to 0.260.
+    assert price_line(5000, 1, terms) == Line(5000, 1, subtotal=5000, fees=130, absorbed_fees=0, tax=260)
+
+
 def test_a_price_that_only_rounding_saves_does_not_cover_its_fees() -> None:
     terms = Terms(fee_rate_bps=5_040, fee_fixed=5, absorbs_fees=True, tax_rate_bps=0)
     # One ticket: 50.4 % of 10 is 5.04, rounded to 5, and 5 fixed: just the price. A hundred: 504 and 500 of 1000.
@@ -111,3 +131,8 @@ def test_the_smallest_charge_is_the_providers() -> None:
     assert [minimum_charge(currency) for currency in ("EUR", "USD", "GBP", "DKK", "JPY")] == [50, 50, 30, 250, 50]
     assert minimum_charge("XTS") == 1
     assert [exponent(currency) for currency in ("EUR", "JPY", "KWD")] == [2, 0, 3]
+
+
+def test_what_can_be_charged_at_all_is_the_providers() -> None:
+    assert [charge_step(currency) for currency in ("EUR", "JPY", "KWD", "ISK", "UGX")] == [1, 1, 10, 100, 100]
+    assert [currency for currency, least in MINIMUM_CHARGES.items() if least % charge_step(currency)] == []

@@ -55,7 +55,17 @@ def test_what_is_wrong_with_an_inactive_tier_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("price", "currency", "is_wrong"),
-    [(0, "EUR", False), (49, "EUR", True), (50, "EUR", False), (249, "DKK", True), (250, "DKK", False)],
+    [
+        (0, "EUR", False),
+        (49, "EUR", True),
+        (50, "EUR", False),
+        (249, "DKK", True),
+        (250, "DKK", False),
+        (5125, "KWD", True),
+        (5120, "KWD", False),
+        (150, "ISK", True),
+        (200, "ISK", False),
+    ],
 )
 def test_a_price_is_nothing_or_what_can_be_charged(price: int, currency: str, is_wrong: bool) -> None:
     assert (find_price_fault(price, 1, currency, TERMS) is not None) is is_wrong
