@@ -1,7 +1,8 @@
 """Events: created, edited, published, cancelled and removed by their promoters.
 
-Their tiers are in `tiers.py`, finding and reading them in `listings.py`. Orders of a cancelled event are refunded by
-the sweep, in `payments/refunds.py`. Whatever is done to an event raises, too, what `ownership.lock_event` raises.
+Their tiers are in `tiers.py`, finding and reading them in `listings.py`. What becomes of the
+orders of a cancelled event is in `payments/cancelled_events.py`. Whatever is done to an event raises, too, what
+`ownership.lock_event` raises.
 """
 
 import re
@@ -53,6 +54,7 @@ class Platform:
     currencies: Collection[str]
     fee_rate_bps: int
     fee_fixed: int
+    returns_fees: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class EventDetails:
     absorbs_fees: bool = False
     tax_rate_bps: int = 0
     offer_seconds: int | None = None
+    buyer_refund_hours: int | None = None
     skips_large_groups: bool = True
     is_featured: bool | None = None
     """Only an admin says it; null leaves it as it is."""
@@ -107,6 +110,7 @@ def create_event(session: Session, actor: Actor, details: EventDetails, platform
         promoter=promoter,
         fee_rate_bps=platform.fee_rate_bps if promoter.fee_rate_bps is None else promoter.fee_rate_bps,
         fee_fixed=platform.fee_fixed if promoter.fee_fixed is None else promoter.fee_fixed,
+        returns_fees=platform.returns_fees if promoter.returns_fees is None else promoter.returns_fees,
     )
     _add_with_slug(session, event)
     audit.record(session, actor, "event.create", event, new=as_json(values))

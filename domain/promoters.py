@@ -4,7 +4,7 @@ A promoter prepares events at once; which ones only a verified promoter may publ
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ class PromoterTerms:
 
     fee_rate_bps: int | None = None
     fee_fixed: int | None = None
+    returns_fees: bool | None = None
 
 
 def open_profile(session: Session, actor: Actor, values: Mapping[str, str | None]) -> Promoter:
@@ -105,7 +106,7 @@ def reject(session: Session, actor: Actor, promoter_id: UUID, reason: str) -> Pr
 def set_terms(session: Session, actor: Actor, promoter_id: UUID, terms: PromoterTerms) -> Promoter:
     """Set what the platform takes from this promoter's future events; raise `NotFoundError`."""
     promoter = _lock(session, Promoter.id == promoter_id)
-    old, new = change(promoter, {"fee_rate_bps": terms.fee_rate_bps, "fee_fixed": terms.fee_fixed})
+    old, new = change(promoter, asdict(terms))
     if new:
         audit.record(session, actor, "promoter.set_terms", promoter, old=old, new=new)
     return promoter

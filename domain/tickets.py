@@ -97,15 +97,9 @@ def _complete(session: Session, order: Order) -> None:
 
 
 def withdraw(session: Session, order: Order, status: TicketStatus) -> None:
-    """Take the order's unused tickets back: from now on they are `cancelled` or `refunded`."""
-    session.execute(
-        update(Ticket).where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID).values(status=status)
-    )
-
-
-def has_used(session: Session, order: Order) -> bool:
-    """Tell whether somebody went in with a ticket of the order."""
-    return bool(session.scalar(select(exists().where(Ticket.order_id == order.id, Ticket.status == TicketStatus.USED))))
+    """Take the order's tickets back, used ones too: from now on they are `cancelled` or `refunded`."""
+    live = Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED])
+    session.execute(update(Ticket).where(Ticket.order_id == order.id, live).values(status=status))
 
 
 def stalled(session: Session, before: datetime) -> list[Message]:

@@ -113,4 +113,9 @@ def _show(session: Session, event: Event) -> EventBody:
 
 def _platform() -> Platform:
     settings = services().settings
-    return Platform(settings.currencies, settings.platform_fee_rate_bps, settings.platform_fee_fixed)
+    return Platform(
+        settings.currencies,
+        settings.platform_fee_rate_bps,
+        settings.platform_fee_fixed,
+        settings.platform_returns_fees,
+    )

@@ -7,7 +7,7 @@ import structlog
 from adapters.queue import find_idle
 from domain import sweep
 from domain.messages import PAYMENTS
-from domain.payments import reconciliation, refunds
+from domain.payments import cancelled_events, reconciliation
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ def reconcile() -> None:
 @app.task(name="sweep.refund")
 def refund() -> None:
     """Refund what was paid for cancelled events."""
-    refunds.refund_cancelled_events(sessions(), clock.now(), clocks())
+    cancelled_events.refund_cancelled_events(sessions(), clock.now(), clocks())
 
 
 @app.task(name="sweep.refresh")

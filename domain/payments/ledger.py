@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from domain.models import LedgerEntry, PaymentTransaction
-from domain.rules.states import LedgerKind
+from domain.rules.states import AttemptKind, LedgerKind
 
 _BACK_AND_FORTH = (LedgerKind.REFUND, LedgerKind.REVERSAL)
 
@@ -36,20 +36,22 @@ def book(session: Session, attempt: PaymentTransaction, movements: Mapping[Ledge
 
 
 def kept(session: Session, order_id: UUID) -> int:
-    """Return what was charged for an order and has not gone back."""
+    """Return what was charged for an order and not refunded; what banks took in disputes is not our giving."""
     amount = session.scalar(
-        select(func.sum(LedgerEntry.amount)).where(
-            LedgerEntry.order_id == order_id, LedgerEntry.kind.in_([LedgerKind.CHARGE, *_BACK_AND_FORTH])
-        )
+        select(func.sum(LedgerEntry.amount))
+        .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
+        .where(LedgerEntry.order_id == order_id, LedgerEntry.kind.in_([LedgerKind.CHARGE, *_BACK_AND_FORTH]))
+        .where(PaymentTransaction.kind != AttemptKind.DISPUTE)
     )
     return int(amount or 0)
 
 
-def returned(session: Session, charge: PaymentTransaction) -> int:
-    """Return what went back of one charge, and stayed there."""
+def returned_with_fee(session: Session, charge: PaymentTransaction) -> int:
+    """Return what went back of one charge, together with the platform's fee, and stayed there."""
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount))
         .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
-        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind.in_(_BACK_AND_FORTH))
+        .where(PaymentTransaction.parent_id == charge.id, PaymentTransaction.kind == AttemptKind.REFUND)
+        .where(PaymentTransaction.returns_fee, LedgerEntry.kind.in_(_BACK_AND_FORTH))
     )
     return -int(amount or 0)

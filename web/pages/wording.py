@@ -77,6 +77,7 @@ EVENTS: Mapping[str, str] = {
     "late_payment": "Payment came too late",
     "refund_requested": "Refund asked for",
     "refund_failed": "Refund failed; we look into it",
+    "refund_left_to_bank": "Given back by your bank instead",
     "refunded": "Refunded",
 }
 """What happens to orders, by the timeline's kinds."""
