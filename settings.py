@@ -97,6 +97,7 @@ class Settings(BaseSettings):
 
     platform_fee_rate_bps: Annotated[int, Field(ge=0, le=10_000)] = 250
     platform_fee_fixed: Annotated[int, Field(ge=0)] = 50
+    platform_returns_fees: bool = True
     currencies: Annotated[tuple[str, ...], NoDecode] = ("EUR", "USD", "GBP", "DKK", "JPY")
     connect_required: bool = False
 

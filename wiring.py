@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
-from domain.catalog import Platform
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import PaymentGateway, QRRenderer, Signer
 from domain.rules.clocks import Clocks
+from domain.terms import Platform
 from settings import Settings
 
 if TYPE_CHECKING:
@@ -85,5 +85,6 @@ def read_platform(settings: Settings) -> Platform:
         currencies=settings.currencies,
         fee_rate_bps=settings.platform_fee_rate_bps,
         fee_fixed=settings.platform_fee_fixed,
+        returns_fees=settings.platform_returns_fees,
         requires_accounts=settings.connect_required,
     )

@@ -23,7 +23,7 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
     "order_held": _ABOUT_ORDER | {"amounts", "expires_at"},
     "order_confirmed": _ABOUT_ORDER | {"amounts", "tickets"},
     "order_cancelled": _ABOUT_ORDER | {"reason"},
-    "order_refunded": _ABOUT_ORDER | {"amounts"},
+    "order_refunded": _ABOUT_ORDER | {"amounts", "returned_tickets"},
     "late_payment_refunded": _ABOUT_ORDER | {"amounts"},
     "waitlist_offer": frozenset({"event", "tier", "quantity", "expires_at", "accept_link", "decline_link"}),
     "event_cancelled": _ABOUT_ORDER | {"amounts"},
@@ -34,6 +34,7 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
 - `amounts`: `currency`, `subtotal`, `fees`, `tax`, `total` in minor units; letters about refunds read only
   `currency`, `total` and `refunded` (all that has been given back so far)
 - `tickets`: list of `code`, `tier`, `attendee_name` (may be null), `cid` (content id of its QR code's picture)
+- `returned_tickets`: how many tickets a refund took, if its order lives on; else zero
 - `*_at`: ISO 8601 text or aware datetimes; `reason`: an order's reason (domain.rules.states)
 
 `product` and `recipient_name` come from us.

@@ -32,7 +32,7 @@ def translating(*, writing: bool) -> Iterator[None]:
 def translated(error: StripeError, *, writing: bool) -> VendorError:
     """Return the domain's error for one of Stripe's (docs.stripe.com/api/errors, docs.stripe.com/error-low-level)."""
     message = error.user_message or type(error).__name__
-    code = error.code or (error.error.code if error.error else None)
+    code = error.code or _code(error)
     status = error.http_status or 0
     uncertain = UnknownOutcomeError if writing else RetryableVendorError
     if isinstance(error, stripe.APIConnectionError):
@@ -61,6 +61,12 @@ def _never_sent(cause: BaseException | None) -> bool:
 def _retry_after(error: StripeError) -> float | None:
     given = (error.headers or {}).get("Retry-After", "")
     return float(given) if given.isdecimal() else None
+
+
+def _code(error: StripeError) -> str | None:
+    # A refund that our balance does not cover was seen to be refused with a `message_code` only.
+    body = error.json_body.get("error") if isinstance(error.json_body, dict) else None
+    return (body.get("code") or body.get("message_code")) if isinstance(body, dict) else None
 
 
 def _kind(error: StripeError) -> str | None:

@@ -3,6 +3,7 @@
 What the letters say is in `correspondence.py`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import func
@@ -18,10 +19,17 @@ def buyer_of(session: Session, order: Order) -> User:
     return session.get_one(User, order.user_id)
 
 
-def write_to_buyer(session: Session, order: Order, template: str, purpose: str | None = None) -> EmailNotification:
+def write_to_buyer(
+    session: Session,
+    order: Order,
+    template: str,
+    purpose: str | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> EmailNotification:
     """Put a mail about the order into the outbox, once per purpose; the purpose is the template's own by default.
 
-    It goes to the account's address: the one on the bill was never proved to be the buyer's.
+    It goes to the account's address: the one on the bill was never proved to be the buyer's. `context` is what no
+    other row says.
     """
     buyer = buyer_of(session, order)
     return queue_mail(
@@ -32,6 +40,7 @@ def write_to_buyer(session: Session, order: Order, template: str, purpose: str |
         recipient_name=buyer.full_name,
         user_id=buyer.id,
         order_id=order.id,
+        context=context,
     )
 
 

@@ -1,12 +1,13 @@
 """Events: created, edited, published, cancelled and removed by their promoters.
 
-Their tiers are in `tiers.py`, finding and reading them in `listings.py`. Orders of a cancelled event are refunded by
-the sweep, in `payments/refunds.py`. Whatever is done to an event raises, too, what `ownership.lock_event` raises.
+Their tiers are in `tiers.py`, finding and reading them in `listings.py`. What becomes of the
+orders of a cancelled event is in `payments/cancelled_events.py`. Whatever is done to an event raises, too, what
+`ownership.lock_event` raises.
 """
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -27,10 +28,9 @@ from domain.errors import ConflictError, ForbiddenError, InvalidError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, Promoter, TicketTier
 from domain.ownership import lock_event, require_open
-from domain.rules.money import charge_step
-from domain.rules.pricing import Terms
 from domain.rules.publishing import Draft, Fault, PricedTier, find_faults, find_price_fault
-from domain.rules.states import EventStatus, StripeAccountState, UserRole
+from domain.rules.states import EventStatus, UserRole
+from domain.terms import Platform, can_be_paid, terms_of
 
 SLUG_LENGTH = 80
 _LETTERS = str.maketrans({"æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "\u0131": "i"})
@@ -45,17 +45,6 @@ class UnpublishableError(ConflictError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("The event is not ready to be published.")
         self.faults = tuple(faults)
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """What the platform allows and takes where a promoter's own terms say nothing."""
-
-    currencies: Collection[str]
-    fee_rate_bps: int
-    fee_fixed: int
-    requires_accounts: bool = False
-    """Whether only promoters with an account that can be paid sell paid tickets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +75,7 @@ class EventDetails:
     absorbs_fees: bool = False
     tax_rate_bps: int = 0
     offer_seconds: int | None = None
+    buyer_refund_hours: int | None = None
     skips_large_groups: bool = True
     is_featured: bool | None = None
     """Only an admin says it; null leaves it as it is."""
@@ -110,6 +100,7 @@ def create_event(session: Session, actor: Actor, details: EventDetails, platform
         promoter=promoter,
         fee_rate_bps=platform.fee_rate_bps if promoter.fee_rate_bps is None else promoter.fee_rate_bps,
         fee_fixed=platform.fee_fixed if promoter.fee_fixed is None else promoter.fee_fixed,
+        returns_fees=platform.returns_fees if promoter.returns_fees is None else promoter.returns_fees,
     )
     _add_with_slug(session, event)
     audit.record(session, actor, "event.create", event, new=as_json(values))
@@ -209,17 +200,6 @@ def read_tiers(session: Session, event_id: UUID) -> Sequence[TicketTier]:
 def committed_tickets(tiers: Sequence[TicketTier]) -> int:
     """Return how many tickets the tiers hold, or may hold as soon as their consumers have applied what was asked."""
     return sum(max(tier.quantity, tier.desired_quantity or 0) for tier in tiers)
-
-
-def can_be_paid(promoter: Promoter, platform: Platform) -> bool:
-    """Tell whether the promoter may sell paid tickets: their account is ready, or none is asked for."""
-    return not platform.requires_accounts or promoter.stripe_account_state is StripeAccountState.READY
-
-
-def terms_of(event: Event) -> Terms:
-    """Return the terms on which an event's tickets are priced."""
-    step = charge_step(event.currency)
-    return Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps, step)
 
 
 def _checked(details: EventDetails, platform: Platform) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
         if mail.template == "order_held" and order.stage is S.HELD:
             return Unsent.NOT_YET  # until when, is known once the payment is open
         facts = _about_order(order, mail.template, links)
+        if mail.template == "order_refunded":
+            facts["returned_tickets"] = 0  # the mail's own context knows it, where some were
         if mail.template == "waitlist_offer":
             facts |= _about_offer(session, order, links)
         if mail.template == "order_confirmed":

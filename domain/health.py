@@ -79,6 +79,36 @@ def count_stages(session: Session) -> dict[str, int]:
     return _count(session, select(Order.stage, func.count()).group_by(Order.stage))
 
 
+# Charges are nearly all of the rows, and all of them are passed over.
+_ATTENTION = text("""
+    WITH odd AS (SELECT * FROM payment_transactions WHERE kind <> 'charge' OR error_code = 'mismatch')
+    SELECT 'refund_failed', count(*) FROM odd
+    WHERE kind = 'refund' AND status = 'failed' AND error_code IS DISTINCT FROM 'disputed'
+        AND NOT EXISTS (
+            SELECT FROM odd AS later
+            WHERE later.kind = 'refund' AND later.order_id = odd.order_id AND later.attempt > odd.attempt
+        )
+    UNION ALL
+    SELECT 'refund_overdue', count(*) FROM odd
+    WHERE kind = 'refund' AND status IN ('created', 'processing', 'unknown') AND created_at < now() - interval '1 day'
+    UNION ALL
+    SELECT 'mismatch', count(*) FROM odd WHERE error_code = 'mismatch'
+    UNION ALL
+    SELECT 'dispute_open', count(*) FROM odd WHERE kind = 'dispute' AND status = 'processing'
+    UNION ALL
+    SELECT 'event_unmatched', count(*) FROM webhook_inbox
+    WHERE provider = 'stripe' AND processed_at IS NULL AND received_at < now() - interval '1 hour'
+""")
+
+
+def count_attention(session: Session) -> dict[str, int]:
+    """Count the money that a person should look at, by what is wrong. It reads every refund: ask seldom.
+
+    A failed refund counts until another of its order is asked for.
+    """
+    return {str(what): count for what, count in session.execute(_ATTENTION)}
+
+
 def tier_queues(session: Session, now: datetime) -> list[str]:
     """Return the names of the queues of all tiers whose event is still to come, or going on."""
     tiers = session.scalars(

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from domain.catalog import terms_of
 from domain.messages import NotifyOffer, announce
 from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry, Waitlist
 from domain.person_limits import within_limit
@@ -18,6 +17,7 @@ from domain.rules.allocation import Claim, Kind
 from domain.rules.clocks import Clocks
 from domain.rules.pricing import add_up, price_line
 from domain.rules.states import InventoryState, OrderSource, OrderStage, OrderStatus, WaitlistStatus
+from domain.terms import terms_of
 
 
 def find_waiting(

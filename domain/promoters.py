@@ -5,7 +5,7 @@ their money goes is in `payout_accounts.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -36,6 +36,7 @@ class PromoterTerms:
 
     fee_rate_bps: int | None = None
     fee_fixed: int | None = None
+    returns_fees: bool | None = None
 
 
 def open_profile(session: Session, actor: Actor, values: Mapping[str, str | None]) -> Promoter:
@@ -111,7 +112,7 @@ def reject(session: Session, actor: Actor, promoter_id: UUID, reason: str) -> Pr
 def set_terms(session: Session, actor: Actor, promoter_id: UUID, terms: PromoterTerms) -> Promoter:
     """Set what the platform takes from this promoter's future events; raise `NotFoundError`."""
     promoter = _lock(session, Promoter.id == promoter_id)
-    old, new = change(promoter, {"fee_rate_bps": terms.fee_rate_bps, "fee_fixed": terms.fee_fixed})
+    old, new = change(promoter, asdict(terms))
     if new:
         audit.record(session, actor, "promoter.set_terms", promoter, old=old, new=new)
     return promoter

@@ -114,10 +114,8 @@ def _complete(session: Session, order: Order) -> None:
 
 
 def withdraw(session: Session, order: Order, status: TicketStatus) -> None:
-    """Take the order's unused tickets back: from now on they are `cancelled` or `refunded`."""
-    session.execute(
-        update(Ticket).where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID).values(status=status)
-    )
+    """Take the order's tickets back, used ones too: from now on they are `cancelled` or `refunded`."""
+    session.execute(update(Ticket).where(*_live(order)).values(status=status))
 
 
 def block(session: Session, order: Order, now: datetime) -> None:
@@ -137,7 +135,7 @@ def _live(order: Order) -> tuple[ColumnElement[bool], ...]:
 
 def has_used(session: Session, order: Order) -> bool:
     """Tell whether somebody went in with a ticket of the order."""
-    return bool(session.scalar(select(exists().where(Ticket.order_id == order.id, Ticket.status == TicketStatus.USED))))
+    return bool(session.scalar(select(exists().where(Ticket.order_id == order.id, Ticket.checked_in_at.is_not(None)))))
 
 
 def stalled(session: Session, before: datetime) -> list[Message]:

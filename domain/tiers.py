@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from domain import audit
 from domain.audit import Actor
-from domain.catalog import Platform, can_be_paid, committed_tickets, read_tiers, terms_of
+from domain.catalog import committed_tickets, read_tiers
 from domain.changes import as_json, change
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.messages import ServeTier, announce
@@ -23,6 +23,7 @@ from domain.models import Event, TicketTier
 from domain.ownership import lock_event, require_open
 from domain.rules.publishing import ACCOUNT_MISSING, UNVERIFIED, find_price_fault
 from domain.rules.states import EventStatus
+from domain.terms import Platform, can_be_paid, terms_of
 
 MAX_TIERS = 100
 """Per event; its tiers are shown in one page."""

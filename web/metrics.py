@@ -29,7 +29,8 @@ EXTENSION = "ticket_vendor_metrics"
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 GAUGES_KEPT = 1.0
 STAGES_KEPT = 15.0
-"""Counting the orders by stage reads all of them, so it is not done at each scrape."""
+"""Counting the orders by stage reads all of them, and so it is with refunds: not at each scrape."""
+ATTENTION_MEANING = "Money that a person should look at, by what is wrong."
 DEADLINE = 2.0
 BROKER_TIMEOUT = 0.5
 
@@ -100,6 +101,7 @@ class _Gauges(Collector):
         self._broker = Broker(services_of(app).settings.broker_url, timeout_seconds=BROKER_TIMEOUT)
         self._rows = Probe(self._read_rows, keep=GAUGES_KEPT)
         self._stages = Probe(self._read_stages, keep=STAGES_KEPT)
+        self._attention = Probe(self._read_attention, keep=STAGES_KEPT)
         self._depths = Probe(self._read_depths, keep=GAUGES_KEPT)
 
     def describe(self) -> Iterable[Metric]:
@@ -109,11 +111,13 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the gauges as they are now."""
         backlog, stages, depths = self._rows.ask(), self._stages.ask(), self._depths.ask()
+        attention = self._attention.ask()
         now = services_of(self._app).clock.now()
         has_rows = has_depths = 1
         try:
             yield from _tell_backlog(backlog.result(DEADLINE), now)
             yield _gauge("ticket_vendor_orders", "Orders, by stage.", "stage", stages.result(DEADLINE))
+            yield _gauge("ticket_vendor_money_attention", ATTENTION_MEANING, "what", attention.result(DEADLINE))
         except (SQLAlchemyError, LateError):
             has_rows = 0
         try:
@@ -130,6 +134,10 @@ class _Gauges(Collector):
     def _read_stages(self) -> dict[str, int]:
         with services_of(self._app).sessions() as session:
             return health.count_stages(session)
+
+    def _read_attention(self) -> dict[str, int]:
+        with services_of(self._app).sessions() as session:
+            return health.count_attention(session)
 
     def _read_depths(self) -> dict[str, int]:
         with services_of(self._app).sessions() as session:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
+from domain.audit import Actor
 from domain.line import Place
 from domain.models import Order, OrderItem, PaymentTransaction, Ticket
+from domain.payments.refund_policy import may_refund
+from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
 from domain.rules.states import OrderStage
 from web.addresses import API
@@ -29,7 +31,7 @@ def order_body(
     place: Place | None,
     attempt: PaymentTransaction | None,
     tickets: Sequence[Ticket],
-    viewer_id: UUID,
+    viewer: Actor,
     now: datetime,
 ) -> OrderBody:
     """Return an order's body; the client secret is in the buyer's own only."""
@@ -46,14 +48,14 @@ def order_body(
         sequence=order.sequence,
         queue=_queue(place),
         hold=HoldBody(expires_at=order.promised_until) if order.promised_until else None,
-        payment=_payment(order, attempt, is_buyer=viewer_id == order.user_id),
+        payment=_payment(order, attempt, is_buyer=viewer.user_id == order.user_id),
         amounts=AmountsBody.model_validate(order),
         items=[_item(item) for item in order.items],
         tickets=[_ticket(ticket) for ticket in tickets],
         timeline=[TimelineBody.model_validate(entry) for entry in order.timeline],
         created_at=order.created_at,
         server_time=now,
-        links=_links(order),
+        links=_links(order, may_refund=may_refund(order, tickets, viewer, now)),
     )
 
 
@@ -93,13 +95,14 @@ def _ticket(ticket: Ticket) -> OrderTicketBody:
         id=ticket.id,
         tier_id=ticket.tier_id,
         status=ticket.status,
+        refund_pending=ticket.refund_id is not None and ticket.status in LIVE,
         attendee_name=ticket.attendee_name,
         ready=ticket.qr_payload is not None,
         link=f"{API}/tickets/{ticket.id}",
     )
 
 
-def _links(order: Order) -> OrderLinks:
+def _links(order: Order, *, may_refund: bool) -> OrderLinks:
     here = f"{API}/orders/{order.id}"
     may_cancel = order.stage not in ENDED | CONFIRMED | {OrderStage.EXPIRING}
     return OrderLinks(
@@ -107,4 +110,5 @@ def _links(order: Order) -> OrderLinks:
         event=f"{API}/events/{order.event_id}",
         confirm=f"{here}/confirm" if order.stage in PAYABLE else None,
         cancel=f"{here}/cancel" if may_cancel else None,
+        refund=f"{here}/refund" if may_refund else None,
     )

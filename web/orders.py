@@ -133,7 +133,7 @@ def _show(order_id: UUID, *, status: int) -> Response:
             place=place,
             attempt=orders.find_last_charges(session, paying).get(order_id),
             tickets=orders.find_tickets(session, issued).get(order_id, ()),
-            viewer_id=current_user_id(),
+            viewer=current_actor(),
             now=services().clock.now(),
         )
     return add_polling_headers(answer(body, status), Pulse(order.user_id, order.version, order.stage, place))
@@ -154,7 +154,7 @@ def list_orders(query: PageArguments) -> Response:
                 place=services().lines.find_place(session, order.id) if order.stage in WAITING else None,
                 attempt=charges.get(order.id),
                 tickets=tickets[order.id],
-                viewer_id=current_user_id(),
+                viewer=current_actor(),
                 now=services().clock.now(),
             )
             for order in page
@@ -217,13 +217,27 @@ def decline_order(path: OrderPath) -> Response:
 
 @blueprint.post("/orders/<uuid:order_id>/refund", summary="Refund an order", responses={202: OrderBody})
 @describes(
-    problems=("nothing-to-refund", "refund-exceeds-payment", "idempotency-key-malformed", "idempotency-key-reused"),
+    problems=(
+        "nothing-to-refund",
+        "refund-exceeds-payment",
+        "ticket-not-refundable",
+        "refund-not-allowed",
+        "refund-window-over",
+        "forbidden",
+        "idempotency-key-malformed",
+        "idempotency-key-reused",
+    ),
     headers=MOVED,
     request_headers=OPTIONAL_KEY_HEADER,
 )
-@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+@require(*UserRole, fresh=True)
 def refund_order(path: OrderPath, body: RefundRequest) -> Response:
-    """Give a payment back, all that is left of it by default: then the tickets end, and their stock returns."""
+    """Give a payment back: tickets for their share of it, an amount, or all that is left.
+
+    Tickets that go back end, and their seats return to the sale. Promoters and admins may always ask, buyers until
+    `buyer_refund_hours` before the start, for unused tickets. The platform's fee goes back in proportion where the
+    event's `returns_fees` says so; after a cancelled event, or a late payment, it always does.
+    """
 
     def act(session: Session) -> None:
         refunds.request_refund(
@@ -233,6 +247,7 @@ def refund_order(path: OrderPath, body: RefundRequest) -> Response:
             requested_by=current_actor(),
             now=services().clock.now(),
             amount=body.amount,
+            ticket_ids=body.tickets or (),
         )
 
     return _once(path.order_id, act)

@@ -15,10 +15,10 @@ import wiring
 from adapters.clock import SystemClock
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
-from domain.catalog import Platform
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
 from domain.rules.clocks import Clocks
+from domain.terms import Platform
 from settings import Settings
 from web.lines import Lines
 from web.long_polls import WaitingRoom

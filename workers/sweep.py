@@ -7,7 +7,7 @@ import structlog
 from adapters.queue import find_idle
 from domain import payout_accounts, sweep
 from domain.messages import PAYMENTS, ReadFeed
-from domain.payments import reconciliation, refunds, statements
+from domain.payments import cancelled_events, reconciliation, statements
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ def feed() -> None:
 @app.task(name="sweep.refund")
 def refund() -> None:
     """Refund what was paid for cancelled events."""
-    refunds.refund_cancelled_events(sessions(), clock.now(), clocks())
+    cancelled_events.refund_cancelled_events(sessions(), clock.now(), clocks())
 
 
 @app.task(name="sweep.refresh")

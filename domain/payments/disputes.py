@@ -22,7 +22,7 @@ from domain.messages import FollowDispute, Message
 from domain.models import LedgerEntry, Order, PaymentTransaction, Ticket
 from domain.models.payments import OPEN_STATUSES
 from domain.ownership import may_edit
-from domain.payments import attempts, ledger, refunds
+from domain.payments import attempts, ledger, refunds, returned_tickets
 from domain.ports import Dispute, PaymentGateway
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.states import (
@@ -34,7 +34,7 @@ from domain.rules.states import (
     PaymentStatus,
     TicketStatus,
 )
-from domain.transitions import move, release
+from domain.transitions import move
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +190,8 @@ def _lose(session: Session, order: Order, dispute: PaymentTransaction, now: date
     is_whole = order.refunded == order.total
     told = {"amount": dispute.amount, "currency": dispute.currency}
     if is_whole and order.stage in CONFIRMED:
-        if not tickets.has_used(session, order):
-            # Where somebody is inside already, the seats are not free.
-            release(session, order)
         tickets.withdraw(session, order, TicketStatus.CANCELLED)
+        returned_tickets.give_seats_back(session, order, has_ended=True)
         order.reason = None
         move(session, order, OrderStage.CLOSED, "dispute_lost", **told)
     else:

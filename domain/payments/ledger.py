@@ -6,7 +6,7 @@ Attempts to move it, which change until they end, are in `attempts.py`.
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from domain.models import LedgerEntry, Order, PaymentTransaction
@@ -36,7 +36,7 @@ def book(session: Session, attempt: PaymentTransaction, movements: Mapping[Ledge
 
 
 def kept(session: Session, order_id: UUID) -> int:
-    """Return what was charged for an order and has not gone back."""
+    """Return what was charged for an order and has not gone back, by our hands or by a bank's."""
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount)).where(
             LedgerEntry.order_id == order_id, LedgerEntry.kind.in_([LedgerKind.CHARGE, *_BACK_AND_FORTH])
@@ -54,21 +54,22 @@ def count(session: Session, order: Order) -> None:
         order.refunded_at = None
 
 
-def refunded(session: Session, charge: PaymentTransaction) -> int:
-    """Return what we gave back of one charge, and stayed there."""
-    return _gone(session, charge, AttemptKind.REFUND)
-
-
 def disputed(session: Session, charge: PaymentTransaction) -> int:
     """Return what disputes have taken of one charge, and keep at the moment."""
-    return _gone(session, charge, AttemptKind.DISPUTE)
+    return _gone(session, charge, PaymentTransaction.kind == AttemptKind.DISPUTE)
 
 
-def _gone(session: Session, charge: PaymentTransaction, kind: AttemptKind) -> int:
+def returned_with_fee(session: Session, charge: PaymentTransaction) -> int:
+    """Return what we gave back of one charge, together with the platform's fee, and stayed there."""
+    return _gone(
+        session, charge, PaymentTransaction.kind == AttemptKind.REFUND, PaymentTransaction.returns_fee.is_(True)
+    )
+
+
+def _gone(session: Session, charge: PaymentTransaction, *which: ColumnElement[bool]) -> int:
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount))
         .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
-        .where(PaymentTransaction.parent_id == charge.id, PaymentTransaction.kind == kind)
-        .where(LedgerEntry.kind.in_(_BACK_AND_FORTH))
+        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind.in_(_BACK_AND_FORTH), *which)
     )
     return -int(amount or 0)

@@ -1,112 +1,154 @@
 """Giving money back: what can be refunded is reserved in an attempt, under the order's lock.
 
-Carrying a refund out, and what it does to the order, is in `repayment.py`.
+Who may ask is in `refund_policy.py`, which tickets go back in `returned_tickets.py`. Carrying a refund out, and what
+it does to the order, is in `repayment.py`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, or_, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from domain import audit, tickets
+from domain import audit
 from domain.audit import Actor
-from domain.buyers import tell_buyer, write_to_buyer
-from domain.errors import ConflictError, InvalidError
+from domain.buyers import tell_buyer
+from domain.errors import ConflictError, ForbiddenError, InvalidError
 from domain.messages import Message, RefundPayment, announce
-from domain.models import Event, Order, PaymentTransaction
+from domain.models import Event, Order, PaymentTransaction, Ticket
 from domain.models.payments import OPEN_STATUSES
-from domain.one_by_one import one_by_one
-from domain.orders import lock_for_promoter
-from domain.payments import attempts, ledger
-from domain.rules.clocks import Clocks
+from domain.payments import attempts, ledger, returned_tickets
+from domain.payments.refund_policy import lock_for_refund, require_policy
 from domain.rules.lifecycle import CONFIRMED
-from domain.rules.money import written
-from domain.rules.states import (
-    AttemptKind,
-    AttemptStatus,
-    EventStatus,
-    OrderReason,
-    OrderStage,
-    TicketStatus,
-)
-from domain.transitions import close, give_up, lock_order
+from domain.rules.money import charge_step, written
+from domain.rules.states import AttemptKind, AttemptStatus, OrderReason
 
 LATE_PAYMENT = "late_payment"
 OWED = frozenset({LATE_PAYMENT, OrderReason.EVENT_CANCELLED.value})
 """Reasons of our own for which we owe the money: such a refund is tried until it succeeds."""
+RESERVING = (*OPEN_STATUSES, AttemptStatus.SUCCEEDED)
+"""Statuses of a refund that counts as gone: one whose outcome is still to come, too."""
 SYSTEM = Actor()
 LONGEST_PAUSE = timedelta(hours=1)
 """A refund may stay pending at the provider for days."""
-BATCH = 200
-"""Orders of cancelled events in one round; with the sweep's period it paces the calls to the provider."""
 STALLED_LIMIT = 500
 
 
 def request_refund(
-    session: Session, order_id: UUID, *, reason: str, requested_by: Actor, now: datetime, amount: int | None = None
+    session: Session,
+    order_id: UUID,
+    *,
+    reason: str,
+    requested_by: Actor,
+    now: datetime,
+    amount: int | None = None,
+    ticket_ids: Sequence[UUID] = (),
 ) -> PaymentTransaction:
-    """Write down a refund of a paid order, the whole of what is left by default, and ring for it to be carried out.
+    """Write down a refund of a paid order, by amount, by ticket, or of all that is left, and ring for it.
 
-    Raises `NotFoundError` unless whoever asks may edit the event, `ConflictError` with `nothing-to-refund` or
-    `refund-exceeds-payment`, `InvalidError` for no positive amount.
+    Raises what `lock_for_refund` and `require_policy` raise, `ForbiddenError` for an amount from a buyer,
+    `ConflictError` with `nothing-to-refund`, `refund-exceeds-payment` or `ticket-not-refundable`, `InvalidError` for
+    no positive amount or another order's ticket.
     """
-    order = lock_for_promoter(session, order_id, requested_by)
-    if amount is not None and amount <= 0:
-        raise InvalidError("A refund is of more than nothing.", pointer="/amount")
-    left, charge = max(
-        ((refundable(session, charge), charge) for charge in attempts.captured_charges(session, order.id)),
-        key=lambda pair: pair[0],
-        default=(0, None),
+    order, event, sells = lock_for_refund(session, order_id, requested_by)
+    chosen = returned_tickets.choose(session, order, ticket_ids)
+    if not sells:
+        if amount is not None:
+            raise ForbiddenError("Ask for tickets to be refunded, or for all of them.", pointer="/amount")
+        wanted = chosen or returned_tickets.find_refundable(session, order)
+        require_policy(order, event, wanted, now, named=bool(chosen))
+    charge, left = _largest_charge(session, order)
+    given = _worth(order, chosen, left) if chosen else _checked(amount, left, charge)
+    refund = PaymentTransaction(amount=given, reason=reason, requested_by_id=requested_by.user_id, created_at=now)
+    if not chosen and given == left:
+        chosen = returned_tickets.find_refundable(session, order)
+    _request(session, order, charge, refund, requested_by, chosen)
+    return refund
+
+
+def give_back(session: Session, order: Order, charge: PaymentTransaction, reason: str, now: datetime) -> None:
+    """Refund by ourselves what is left of one charge of a locked order.
+
+    Its tickets go with it, unless it is a payment too many, for which there are none.
+    """
+    if left := refundable(session, charge):
+        refund = PaymentTransaction(amount=left, reason=reason, requested_by_id=None, created_at=now)
+        chosen = [] if reason == LATE_PAYMENT else returned_tickets.find_refundable(session, order)
+        _request(session, order, charge, refund, SYSTEM, chosen)
+
+
+def refundable(session: Session, charge: PaymentTransaction) -> int:
+    """Return what is left of a charge: a refund whose outcome is still to come is gone, as is what a dispute took."""
+    return max(0, balance(session, charge))
+
+
+def balance(session: Session, charge: PaymentTransaction) -> int:
+    """Return what is left of a charge, below zero where a bank took what a refund had been reserved for."""
+    reserved = session.scalar(
+        select(func.sum(PaymentTransaction.amount)).where(
+            PaymentTransaction.parent_id == charge.id,
+            PaymentTransaction.kind == AttemptKind.REFUND,
+            PaymentTransaction.status.in_(RESERVING),
+        )
     )
+    return charge.amount - int(reserved or 0) - ledger.disputed(session, charge)
+
+
+def _largest_charge(session: Session, order: Order) -> tuple[PaymentTransaction, int]:
+    charges = attempts.captured_charges(session, order.id)
+    charge = max(charges, key=lambda charge: refundable(session, charge), default=None)
+    left = refundable(session, charge) if charge is not None else 0
     if charge is None or left == 0:
         raise ConflictError("Nothing of this order is left to refund.", code="nothing-to-refund")
-    if amount is not None and amount > left:
+    return charge, left
+
+
+def _worth(order: Order, tickets: Sequence[Ticket], left: int) -> int:
+    """Return what goes back for these tickets: earlier refunds of a part may have left less than they cost."""
+    amount = min(returned_tickets.worth(order, tickets), left)
+    if amount == 0:
+        raise ConflictError("These tickets cost nothing.", code="nothing-to-refund", pointer="/tickets")
+    return amount
+
+
+def _checked(amount: int | None, left: int, charge: PaymentTransaction) -> int:
+    if amount is None:
+        return left
+    if amount <= 0:
+        raise InvalidError("A refund is of more than nothing.", pointer="/amount")
+    if amount % charge_step(charge.currency):
+        step = written(charge_step(charge.currency), charge.currency)
+        raise InvalidError(f"Amounts in {charge.currency} are multiples of {step}.", pointer="/amount")
+    if amount > left:
         raise ConflictError(
             f"Only {written(left, charge.currency)} of this order can still be refunded.",
             code="refund-exceeds-payment",
             pointer="/amount",
         )
-    return _request(session, order, charge, amount or left, reason, requested_by, now)
-
-
-def give_back(session: Session, order: Order, charge: PaymentTransaction, reason: str, now: datetime) -> None:
-    """Refund by ourselves what is left of one charge of a locked order."""
-    if left := refundable(session, charge):
-        _request(session, order, charge, left, reason, SYSTEM, now)
-
-
-def refundable(session: Session, charge: PaymentTransaction) -> int:
-    """Return what is left of a charge: a refund whose outcome is still to come is gone, as is what a dispute took."""
-    reserved = session.scalar(
-        select(func.sum(PaymentTransaction.amount)).where(
-            PaymentTransaction.parent_id == charge.id,
-            PaymentTransaction.kind == AttemptKind.REFUND,
-            PaymentTransaction.status.in_([*OPEN_STATUSES, AttemptStatus.SUCCEEDED]),
-        )
-    )
-    return max(0, charge.amount - int(reserved or 0) - ledger.disputed(session, charge))
+    return amount
 
 
 def _request(
     session: Session,
     order: Order,
     charge: PaymentTransaction,
-    amount: int,
-    reason: str,
+    refund: PaymentTransaction,
     requested_by: Actor,
-    now: datetime,
-) -> PaymentTransaction:
-    refund = PaymentTransaction(amount=amount, reason=reason, requested_by_id=requested_by.user_id, created_at=now)
+    chosen: Sequence[Ticket],
+) -> None:
+    event = session.get_one(Event, order.event_id)
+    refund.returns_fee = event.returns_fees or event.is_cancelled or own_reason(refund) in OWED
     reserve(session, charge, refund)
-    tell_buyer(session, order, "refund_requested", amount=amount, currency=charge.currency, reason=reason)
-    audit.record(session, requested_by, "order.refund", order, new={"amount": amount, "reason": reason})
+    returned_tickets.promise(session, refund, chosen)
+    told = {"amount": refund.amount, "reason": refund.reason, "tickets": len(chosen)}
+    tell_buyer(session, order, "refund_requested", currency=charge.currency, **told)
+    audit.record(session, requested_by, "order.refund", order, new={**told, "returns_fee": refund.returns_fee})
     announce(session, RefundPayment(refund.id), order.request_id)
-    return refund
 
 
 def reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransaction) -> None:
-    """Write a refund of a charge down, as the next of its order."""
+    """Write a refund of a charge down, with the next number of its order, and the key that comes of it."""
     earlier = session.scalar(
         select(func.count()).where(
             PaymentTransaction.order_id == charge.order_id, PaymentTransaction.kind == AttemptKind.REFUND
@@ -128,66 +170,28 @@ def own_reason(refund: PaymentTransaction) -> str | None:
     return refund.reason if refund.requested_by_id is None else None
 
 
-def is_owed(order: Order, refund: PaymentTransaction) -> bool:
-    """Tell whether we owe this money whoever asked: by our own reason, or because the order has no tickets."""
-    return own_reason(refund) in OWED or order.stage not in CONFIRMED
+def is_owed(session: Session, order: Order, refund: PaymentTransaction) -> bool:
+    """Tell whether we owe this money whoever asked: by our own reason, or because its tickets are gone."""
+    has_ended = order.stage not in CONFIRMED
+    return own_reason(refund) in OWED or has_ended or returned_tickets.are_withdrawn(session, refund)
 
 
-def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTransaction) -> None:
-    """Let a new attempt follow one that failed; it takes over its age, and so its ever longer pauses.
+def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTransaction, amount: int) -> None:
+    """Let a new attempt, with its own key, follow one that failed, and keep why.
 
-    It is of no more than is left: a person may have refunded at the provider, or a dispute have taken the money.
+    It takes over the tickets, and the age, and so the ever longer pauses.
     """
-    amount = min(failed.amount, refundable(session, charge))
-    if amount == 0:
-        return
     follower = PaymentTransaction(
         amount=amount,
         reason=failed.reason,
         requested_by_id=failed.requested_by_id,
+        returns_fee=failed.returns_fee,
         created_at=failed.created_at,
+        error_code=failed.error_code,
+        error_message=failed.error_message,
     )
     reserve(session, charge, follower)
-
-
-def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, clocks: Clocks, limit: int = BATCH) -> int:
-    """Undo the orders of cancelled events, each in its own transaction, until none is left; return how many.
-
-    What was captured is refunded, what was not is given up. A round that is cut off is continued by the next.
-    """
-    is_being_refunded = exists().where(
-        PaymentTransaction.order_id == Order.id,
-        PaymentTransaction.kind == AttemptKind.REFUND,
-        PaymentTransaction.status.in_(OPEN_STATUSES),
-    )
-    with sessions() as session:
-        standing = session.scalars(
-            select(Order.id)
-            .join(Event, Event.id == Order.event_id)
-            .where(Event.status == EventStatus.CANCELLED, ~is_being_refunded)
-            .where(Order.stage.not_in([OrderStage.EXPIRING, OrderStage.CLOSED]))
-            # What a dispute has taken cannot be refunded: its outcome ends the order, or brings it back here.
-            .where(or_(Order.total == 0, Order.refunded < Order.total))
-            .order_by(Order.id)
-            .limit(limit)
-        ).all()
-    return one_by_one(sessions, standing, lambda session, order_id: _undo(session, order_id, now, clocks))
-
-
-def _undo(session: Session, order_id: UUID, now: datetime, clocks: Clocks) -> bool:
-    order = lock_order(session, order_id)
-    if order is None or order.stage in {OrderStage.EXPIRING, OrderStage.CLOSED}:
-        return False
-    write_to_buyer(session, order, "event_cancelled")
-    if order.stage not in CONFIRMED:
-        give_up(session, order, OrderReason.EVENT_CANCELLED, now, clocks)
-    elif order.total == 0:
-        tickets.withdraw(session, order, TicketStatus.CANCELLED)
-        close(session, order, OrderReason.EVENT_CANCELLED, now)
-    else:
-        for charge in attempts.captured_charges(session, order.id):
-            give_back(session, order, charge, OrderReason.EVENT_CANCELLED, now)
-    return True
+    returned_tickets.hand_on(session, failed, follower)
 
 
 def stalled(session: Session, before: datetime) -> list[Message]:

@@ -4,18 +4,19 @@ How much may be refunded, and why, is in `refunds.py`.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import tickets
 from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
-from domain.payments import attempts, ledger, refunds
+from domain.payments import attempts, disputed_refunds, ledger, refunds, returned_tickets
 from domain.ports import STORED_ERROR, PaymentGateway, Refund, RefundRequest
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.refunds import returned_fee
@@ -27,13 +28,20 @@ from domain.rules.states import (
     OrderStage,
     OrderStatus,
     PaymentStatus,
-    TicketStatus,
 )
-from domain.transitions import move, release
+from domain.transitions import move
 
 log = logging.getLogger(__name__)
 
 FAILED = frozenset({"failed", "canceled"})
+LOST = "lost"
+ALREADY_REFUNDED = "charge_already_refunded"
+BALANCE_TOO_LOW = frozenset({"balance_insufficient", "insufficient_balance_for_refund", "insufficient_funds"})
+"""Our balance at the provider does not cover a refund now, but it will: as codes of an error
+(docs.stripe.com/error-codes), and as the reason of a refund that failed (docs.stripe.com/api/refunds/object).
+"""
+PASSING = BALANCE_TOO_LOW | disputed_refunds.CODES
+"""Refusals that are no end, owed or not: Stripe keeps them for their key, so that it takes a new attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ class _Step:
     """An earlier call may have had its effect, although nobody recorded it."""
     is_spent: bool
     """The provider may have forgotten the key: calling again could refund twice."""
+    lost: Sequence[UUID]
+    """Earlier attempts of which the provider knew nothing when it was asked."""
 
 
 def carry_out_refund(
@@ -84,19 +94,39 @@ def _prepare(session: Session, transaction_id: UUID, now: datetime) -> _Step | N
     if refund.kind is not AttemptKind.REFUND or refund.status not in OPEN_STATUSES:
         return None
     attempts.touch(refund)
-    was_called = refund.called_at is not None
-    refund.called_at = refund.called_at or now
     charge = _charge_of(session, refund)
+    was_called = refund.called_at is not None
+    if not was_called and disputed_refunds.stands_in_the_way(session, order, charge, refund):
+        return None
+    refund.called_at = refund.called_at or now
+    is_spent = now - refund.called_at > attempts.KEY_LIFE
+    request, lost = _describe(order, charge, refund), _lost(session, refund)
+    return _Step(refund.provider_transaction_id, request, refund.idempotency_key, was_called, is_spent, lost)
+
+
+def _describe(order: Order, charge: PaymentTransaction, refund: PaymentTransaction) -> RefundRequest:
     is_connected = refund.provider_account_id is not None
-    request = RefundRequest(
+    has_fee = order.fees + order.absorbed_fees > 0
+    return RefundRequest(
         reference=refund.id,
         intent_id=charge.provider_transaction_id or "",
         amount=refund.amount,
         reverse_transfer=is_connected,
-        refund_application_fee=is_connected and order.fees + order.absorbed_fees > 0,
+        refund_application_fee=is_connected and has_fee and refund.returns_fee,
     )
-    is_spent = now - refund.called_at > attempts.KEY_LIFE
-    return _Step(refund.provider_transaction_id, request, refund.idempotency_key, was_called, is_spent)
+
+
+def _lost(session: Session, refund: PaymentTransaction) -> Sequence[UUID]:
+    return session.scalars(
+        select(PaymentTransaction.id).where(
+            PaymentTransaction.parent_id == refund.parent_id,
+            PaymentTransaction.kind == AttemptKind.REFUND,
+            PaymentTransaction.error_code == LOST,
+            PaymentTransaction.status == AttemptStatus.FAILED,
+            # A follower takes over the age of the one before it, and nobody else has it.
+            PaymentTransaction.created_at == refund.created_at,
+        )
+    ).all()
 
 
 def _ask(gateway: PaymentGateway, step: _Step) -> Refund | None:
@@ -106,11 +136,19 @@ def _ask(gateway: PaymentGateway, step: _Step) -> Refund | None:
         try:
             return gateway.refund(step.request, step.key)
         except VendorError as error:
+            if error.code == ALREADY_REFUNDED and (found := _find_lost(gateway, step)):
+                return found
             is_refused_later = step.was_called and isinstance(error, PermanentVendorError)
             if error.code != STORED_ERROR and not is_refused_later:
                 raise
             # This answer is about an earlier call, or because of its effect: only a look-up can tell.
     return gateway.find_refund_by_reference(step.request.intent_id, step.request.reference)
+
+
+def _find_lost(gateway: PaymentGateway, step: _Step) -> Refund | None:
+    """Return what an earlier attempt has done after all, by whose reference it is found."""
+    readings = (gateway.find_refund_by_reference(step.request.intent_id, reference) for reference in step.lost)
+    return next(filter(None, readings), None)
 
 
 def apply_reading(session: Session, order: Order, refund: PaymentTransaction, reading: Refund, now: datetime) -> None:
@@ -168,64 +206,86 @@ def _record_trouble(
 def _replace(session: Session, refund: PaymentTransaction) -> None:
     """Let a new attempt, with its own key, follow one of which the provider knows nothing."""
     refund.status = AttemptStatus.FAILED
-    refund.error_code, refund.error_message = "lost", "The provider never made this refund."
+    refund.error_code, refund.error_message = LOST, "The provider never made this refund."
     log.warning("refund.lost transaction=%s", refund.id)
-    refunds.try_again(session, _charge_of(session, refund), refund)
+    _follow(session, refund)
 
 
 def _fail(session: Session, order: Order, refund: PaymentTransaction, code: str | None, message: str) -> None:
     """Record that the provider refused: what was reserved is free again, or reserved by the next attempt."""
-    is_owed, was_shown = refunds.is_owed(order, refund), refund.status is AttemptStatus.SUCCEEDED
+    was_shown = refund.status is AttemptStatus.SUCCEEDED
+    may_go_on = code in PASSING or refunds.is_owed(session, order, refund)
     refund.status = AttemptStatus.FAILED
     refund.error_code, refund.error_message = code, message
     attempts.touch(refund)
     log.error("refund.failed transaction=%s code=%s", refund.id, code)
-    if is_owed:
-        refunds.try_again(session, _charge_of(session, refund), refund)
-    if was_shown or not is_owed:
+    goes_on = may_go_on and _follow(session, refund)
+    if not goes_on:
+        returned_tickets.let_go(session, refund)
+    if was_shown or not goes_on:
         tell_buyer(session, order, "refund_failed", amount=refund.amount, currency=refund.currency)
+
+
+def _follow(session: Session, failed: PaymentTransaction) -> bool:
+    """Try again what is left of the charge; tell whether anything was.
+
+    A person may have refunded at the provider, or a dispute have taken the money. One that a dispute forbids waits.
+    """
+    charge = _charge_of(session, failed)
+    waits = failed.error_code in disputed_refunds.CODES
+    amount = failed.amount if waits else min(failed.amount, refunds.refundable(session, charge))
+    if amount:
+        refunds.try_again(session, charge, failed, amount)
+    return amount > 0
 
 
 def _book(
     session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
 ) -> None:
-    """Book a refund, the platform's fee in proportion, and derive the order's money from the ledger."""
-    before = ledger.refunded(session, charge)
-    fee = order.fees + order.absorbed_fees
-    share = returned_fee(fee, charge.amount, before=before, after=before + refund.amount)
-    ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.FEE: share}, reading.id)
+    """Book a refund, with the platform's fee in proportion, and derive the order's money from the ledger."""
+    before = ledger.returned_with_fee(session, charge)
+    fee = _fee_share(order, charge, refund, before)
+    ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.FEE: fee}, reading.id)
     ledger.count(session, order)
 
 
 def _take_back(
     session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
 ) -> None:
-    """Undo the booking of a refund whose money came back to us; the order that it ended stays ended."""
-    after = ledger.refunded(session, charge)
-    fee = order.fees + order.absorbed_fees
-    share = returned_fee(fee, charge.amount, before=after - refund.amount, after=after)
-    ledger.book(session, refund, {LedgerKind.REVERSAL: refund.amount, LedgerKind.FEE: -share}, reading.id)
+    """Undo the booking of a refund whose money came back to us; the tickets that it took stay taken."""
+    before = ledger.returned_with_fee(session, charge) - refund.amount
+    fee = _fee_share(order, charge, refund, before)
+    ledger.book(session, refund, {LedgerKind.REVERSAL: refund.amount, LedgerKind.FEE: -fee}, reading.id)
     log.error("refund.came_back transaction=%s refund=%s", refund.id, reading.id)
     ledger.count(session, order)
 
 
+def _fee_share(order: Order, charge: PaymentTransaction, refund: PaymentTransaction, before: int) -> int:
+    if not refund.returns_fee:
+        return 0
+    return returned_fee(order.fees + order.absorbed_fees, charge.amount, before=before, after=before + refund.amount)
+
+
 def _show(session: Session, order: Order, refund: PaymentTransaction, now: datetime) -> None:
-    """Tell the buyer, and undo an order of which nothing is paid any more."""
+    """Take the refund's tickets, undo an order of which nothing is left, and tell the buyer."""
     is_whole = order.refunded == order.total
     told = {"amount": refund.amount, "currency": refund.currency}
-    if is_whole and order.stage in CONFIRMED:
-        if not tickets.has_used(session, order):
-            # Where somebody is inside already, the seats are not free.
-            release(session, order)
-        tickets.withdraw(session, order, TicketStatus.REFUNDED)
+    taken, has_ended = 0, False
+    if order.stage in CONFIRMED:
+        taken = returned_tickets.withdraw(session, order, refund, everything=is_whole)
+        has_ended = is_whole or (taken > 0 and not returned_tickets.has_live(session, order))
+        returned_tickets.give_seats_back(session, order, has_ended=has_ended)
+    if has_ended:
         is_cancelled = refunds.own_reason(refund) == OrderReason.EVENT_CANCELLED
         order.reason = OrderReason.EVENT_CANCELLED if is_cancelled else None
         move(session, order, OrderStage.CLOSED, "refunded", **told)
+        order.status = OrderStatus.REFUNDED
     else:
-        tell_buyer(session, order, "refunded", **told)
+        tell_buyer(session, order, "refunded", tickets=taken, **told)
     if is_whole:
         order.status = OrderStatus.REFUNDED
         order.payment_status = PaymentStatus.REFUNDED
         order.refunded_at = now
     template = "late_payment_refunded" if refunds.own_reason(refund) == refunds.LATE_PAYMENT else "order_refunded"
-    write_to_buyer(session, order, template, f"{template}:{refund.id}")
+    context = {"returned_tickets": taken} if taken and not has_ended else None
+    write_to_buyer(session, order, template, f"{template}:{refund.id}", context)

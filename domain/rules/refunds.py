@@ -1,4 +1,6 @@
-"""How a refund divides what was charged, in integer minor units."""
+"""How a refund divides what was charged, in integer minor units, and until when buyers may ask for one."""
+
+from datetime import datetime, timedelta
 
 
 def returned_fee(fee: int, total: int, *, before: int, after: int) -> int:
@@ -10,5 +12,20 @@ def returned_fee(fee: int, total: int, *, before: int, after: int) -> int:
     return _share(fee, after, total) - _share(fee, before, total)
 
 
-def _share(fee: int, part: int, total: int) -> int:
-    return (2 * fee * part + total) // (2 * total)
+def ticket_share(total: int, quantity: int, position: int, *, step: int = 1) -> int:
+    """Return what the ticket at this position, from 1 to `quantity`, is worth of an item that cost `total`.
+
+    Rounded half up, to the currency's step, over the sum of all up to it, so that the shares of all tickets always add
+    up to the item, which is a multiple of the step.
+    """
+    steps = total // step
+    return step * (_share(steps, position, quantity) - _share(steps, position - 1, quantity))
+
+
+def buyers_deadline(starts_at: datetime, hours: int) -> datetime:
+    """Return until when buyers may ask for a refund: this many hours before the start."""
+    return starts_at - timedelta(hours=hours)
+
+
+def _share(amount: int, part: int, whole: int) -> int:
+    return (2 * amount * part + whole) // (2 * whole)

@@ -41,7 +41,7 @@ POST   /api/v1/orders/<uuid:order_id>/approve      admin+promoter fresh
 POST   /api/v1/orders/<uuid:order_id>/cancel       user
 POST   /api/v1/orders/<uuid:order_id>/confirm      user [orders]
 POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter fresh
-POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter+user fresh
 GET    /api/v1/promoters                           admin
 POST   /api/v1/promoters/<uuid:promoter_id>/reject admin fresh
 PUT    /api/v1/promoters/<uuid:promoter_id>/terms  admin fresh

@@ -28,7 +28,7 @@ CONTEXTS = {
     "order_held": ORDER | {"amounts": AMOUNTS, "expires_at": "2026-06-01T10:05:00+00:00"},
     "order_confirmed": ORDER | {"amounts": AMOUNTS, "tickets": TICKETS},
     "order_cancelled": ORDER | {"reason": "hold_expired"},
-    "order_refunded": ORDER | {"amounts": AMOUNTS},
+    "order_refunded": ORDER | {"amounts": AMOUNTS, "returned_tickets": 2},
     "late_payment_refunded": ORDER | {"amounts": AMOUNTS},
     "waitlist_offer": {
         "event": EVENT,

@@ -98,6 +98,7 @@ class TestStart:
             ("OFFER_SECONDS", "0"),
             ("PLATFORM_FEE_RATE_BPS", "10001"),
             ("PLATFORM_FEE_FIXED", "0.5"),
+            ("PLATFORM_RETURNS_FEES", "sometimes"),
             ("RATE_LIMITS", "maybe"),
             ("LOG_LEVEL", "LOUD"),
             ("ENVIRONMENT", "staging"),

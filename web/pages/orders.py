@@ -9,6 +9,7 @@ from domain import orders
 from domain.line import Place
 from domain.mail_links import let_buyer_in
 from domain.models import Order, Ticket
+from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import WAITING
 from domain.rules.polling import retry_after
 from domain.rules.states import OrderStage
@@ -65,6 +66,8 @@ def _state(ticket: Ticket, *, is_own: bool) -> str:
         return "Handed on to somebody else"
     if ticket.blocked_at is not None:
         return "Blocked while a dispute about the payment is open"
+    if ticket.refund_id is not None and ticket.status in LIVE:
+        return "Being refunded"
     return "Not valid" if ticket.is_valid else ticket.status.value.capitalize()
 
 

@@ -77,6 +77,7 @@ EVENTS: Mapping[str, str] = {
     "late_payment": "Payment came after the time had run out",
     "refund_requested": "Refund asked for",
     "refund_failed": "Refund failed; we look into it",
+    "refund_left_to_bank": "Given back by your bank instead",
     "refunded": "Refunded",
     "payment_disputed": "Payment disputed; tickets blocked until the bank decides",
     "dispute_won": "Dispute over; the payment stands",

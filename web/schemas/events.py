@@ -33,6 +33,7 @@ Word = Annotated[Line, StringConstraints(max_length=50)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 DAY_SECONDS = 24 * 3600
+YEAR_HOURS = 366 * 24
 
 _DETAILS: dict[str, Any] = {
     "title": "Jazz on the Harbour",
@@ -60,6 +61,7 @@ _DETAILS: dict[str, Any] = {
     "absorbs_fees": False,
     "tax_rate_bps": 2500,
     "offer_seconds": 1800,
+    "buyer_refund_hours": 48,
     "skips_large_groups": True,
 }
 _HERE = f"{API}/events/0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
@@ -72,6 +74,7 @@ _EVENT: dict[str, Any] = {
     "promoter": {"id": "0199c2f0-1111-7c3e-9b1f-2a4c6e8f0b1d", "name": "Harbour Concerts ApS"},
     "fee_rate_bps": 250,
     "fee_fixed": 50,
+    "returns_fees": True,
     "published_at": "2027-03-01T09:30:00Z",
     "cancelled_at": None,
     "created_at": "2027-02-27T12:00:00Z",
@@ -149,6 +152,15 @@ class EventRequest(RequestBody):
         int | None,
         Field(ge=60, le=7 * DAY_SECONDS, description="How long an offer to the waitlist stands; null: the platform's."),
     ] = None
+    buyer_refund_hours: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=YEAR_HOURS,
+            description="Until how many hours before the start buyers may refund unused tickets themselves; null: they "
+            "may not.",
+        ),
+    ] = None
     skips_large_groups: Annotated[
         bool, Field(description="Whether a waiting group that does not fit is passed over by smaller ones.")
     ] = True
@@ -214,9 +226,17 @@ class EventBody(ResponseBody):
     currency: str
     fee_rate_bps: Annotated[int, Field(description="The platform's fee on each line, frozen at creation.")]
     fee_fixed: Annotated[int, Field(description="The platform's fee per paid ticket, in minor units.")]
+    returns_fees: Annotated[
+        bool,
+        Field(
+            description="Whether the platform's fee goes back with a refund, frozen at creation. When the event is "
+            "cancelled it always does."
+        ),
+    ]
     absorbs_fees: bool
     tax_rate_bps: int
     offer_seconds: int | None
+    buyer_refund_hours: int | None
     skips_large_groups: bool
     published_at: datetime | None
     cancelled_at: datetime | None

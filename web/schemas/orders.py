@@ -4,16 +4,18 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
 from web.addresses import API
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
 
 TIERS_PER_ORDER = 20
+TICKETS_PER_REFUND = 1000
 
 _EVENT_ID = "01936d2e-8f6b-7c1a-9d43-5b7f1e2a3c4d"
 _TIER_ID = "01936d2f-11aa-7e02-8a57-0c9d4b6e7f80"
+_TICKET_ID = "01936d31-0b7c-7d15-9e62-4f8a1c3b5d70"
 _ORDER_ID = "01936d30-52c4-7b3e-b1f9-6a8c2d4e5f01"
 _PURCHASE: dict[str, Any] = {
     "event_id": _EVENT_ID,
@@ -64,6 +66,7 @@ _ORDER: dict[str, Any] = {
         "event": f"{API}/events/{_EVENT_ID}",
         "confirm": f"{API}/orders/{_ORDER_ID}/confirm",
         "cancel": f"{API}/orders/{_ORDER_ID}/cancel",
+        "refund": None,
     },
 }
 
@@ -144,14 +147,36 @@ class ConfirmRequest(RequestBody):
 
 
 class RefundRequest(RequestBody):
-    """What to give back, and why."""
+    """What to give back, and why: an amount, or tickets; all that is left where neither is named."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The buyer is ill."}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"reason": "The buyer is ill."}, {"reason": "One is ill.", "tickets": [_TICKET_ID]}]
+        }
+    )
 
     reason: Line
     amount: Annotated[
-        PositiveCount | None, Field(description="Minor units; all that is left of the payment where it is not given.")
+        PositiveCount | None,
+        Field(description="Minor units, with every ticket kept, unless it is all that is left. Not for buyers."),
     ] = None
+    tickets: Annotated[
+        list[UUID] | None,
+        Field(
+            min_length=1,
+            max_length=TICKETS_PER_REFUND,
+            description="Tickets to be taken back, each for its share of what was paid for it, fees and tax included.",
+        ),
+    ] = None
+
+    @field_validator("tickets")
+    @classmethod
+    def _instead_of_an_amount_and_each_once(cls, tickets: list[UUID] | None, info: ValidationInfo) -> list[UUID] | None:
+        if tickets is not None and info.data.get("amount") is not None:
+            raise ValueError("Name tickets or an amount, not both")
+        if tickets is not None and len(set(tickets)) < len(tickets):
+            raise ValueError("Name each ticket once")
+        return tickets
 
 
 class QueueBody(ResponseBody):
@@ -196,7 +221,7 @@ class AmountsBody(ResponseBody):
     fees: int
     tax: int
     total: int
-    refunded: int
+    refunded: Annotated[int, Field(description="What has gone back; a refund under way is not counted yet.")]
 
 
 class ItemBody(ResponseBody):
@@ -217,6 +242,9 @@ class OrderTicketBody(ResponseBody):
     id: UUID
     tier_id: UUID
     status: TicketStatus
+    refund_pending: Annotated[
+        bool, Field(description="A refund was asked for: it opens no door, unless that refund fails.")
+    ]
     attendee_name: str
     ready: Annotated[bool, Field(description="Whether its QR code can be fetched.")]
     link: str
@@ -237,6 +265,7 @@ class OrderLinks(ResponseBody):
     event: str
     confirm: str | None
     cancel: str | None
+    refund: Annotated[str | None, Field(description="Null where whoever asks may not refund anything of it now.")]
 
 
 class OrderBody(ResponseBody):

@@ -44,6 +44,7 @@ _BODY: dict[str, Any] = {
     "stripe_disabled_reason": None,
     "fee_rate_bps": None,
     "fee_fixed": None,
+    "returns_fees": None,
     "created_at": "2026-03-01T09:30:00Z",
 }
 
@@ -96,6 +97,13 @@ class PromoterTermsRequest(RequestBody):
 
     fee_rate_bps: Annotated[BasisPoints | None, Field(description="Basis points of each line.")]
     fee_fixed: Annotated[int | None, Field(ge=0, le=INT32_MAX, description="Minor units per paid ticket.")]
+    returns_fees: Annotated[
+        bool | None,
+        Field(
+            description="Whether the platform's fee goes back with a refund, in proportion; where it is kept, the "
+            "promoter bears it. It always goes back for cancelled events and late payments."
+        ),
+    ] = None
 
 
 class PromoterArguments(PageArguments):
@@ -131,6 +139,7 @@ class PromoterBody(ResponseBody):
     ]
     fee_rate_bps: int | None
     fee_fixed: int | None
+    returns_fees: bool | None
     created_at: datetime
 
 

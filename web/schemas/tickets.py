@@ -54,7 +54,9 @@ class TicketBody(ResponseBody):
     order_id: UUID
     code: Annotated[str, Field(description="What the door checks.", examples=["fWb1oQ6CwzXn2mKd8RtYpA"])]
     status: TicketStatus
-    is_valid: Annotated[bool, Field(description="False, too, while a payment dispute blocks it.")]
+    is_valid: Annotated[
+        bool, Field(description="False, too, while a payment dispute blocks it or a refund is under way.")
+    ]
     ready: Annotated[bool, Field(description="Whether its QR code can be fetched.")]
     qr_payload: Annotated[
         str | None, Field(description="The signed text in the QR code; null until it is rendered. See ticket-keys.")

@@ -2,12 +2,15 @@
 
 import logging
 import threading
+from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
+import stripe
 
 from adapters.stripe_gateway import StripeGateway
 from domain.errors import PermanentVendorError, RetryableVendorError, UnknownOutcomeError
-from domain.ports import STORED_ERROR
+from domain.ports import STORED_ERROR, RefundRequest
 from tests.fixtures.payments import asking, key, opened
 from tools.stack.stripe.faults import Fault
 from tools.stack.stripe.server import running
@@ -34,6 +37,16 @@ def intents_of(standin, request):
         for body in standin.simulator.store.select("payment_intent", limit=1000)
         if body["metadata"].get("attempt_id") == str(request.reference)
     ]
+
+
+@pytest.mark.parametrize("name", ["code", "message_code"])
+def test_a_refund_that_our_balance_does_not_cover_has_its_code(gateway, monkeypatch, name):
+    error = {"type": "invalid_request_error", name: "insufficient_balance_for_refund", "message": "Insufficient funds."}
+    refusal = stripe.InvalidRequestError("Insufficient funds.", None, http_status=400, json_body={"error": error})
+    monkeypatch.setattr(stripe.RefundService, "create", Mock(side_effect=refusal))
+    with pytest.raises(PermanentVendorError) as translated:
+        gateway.refund(RefundRequest(uuid4(), "pi_1", 100), key())
+    assert translated.value.code == "insufficient_balance_for_refund"
 
 
 def test_no_secret_reaches_the_logs(gateway, caplog):

@@ -115,11 +115,16 @@ class Till:
             attempts.identify(attempts.open_charge(session, order, intent.account_id, self.now), intent)
         return intent.id
 
-    def request_refund(self, order_id, amount=None, reason="requested", actor=None):
+    def request_refund(self, order_id, amount=None, reason="requested", actor=None, tickets=()):
         with self.sessions.begin() as session:
-            asked_by = actor or Actor(role=UserRole.ADMIN)
             refund = refunds.request_refund(
-                session, order_id, reason=reason, requested_by=asked_by, now=self.now, amount=amount
+                session,
+                order_id,
+                reason=reason,
+                requested_by=actor or Actor(role=UserRole.ADMIN),
+                now=self.now,
+                amount=amount,
+                ticket_ids=[ticket.id for ticket in tickets],
             )
             return refund.id
 

@@ -8,7 +8,6 @@ from sqlalchemy import select
 from domain.audit import Actor
 from domain.catalog import (
     EventDetails,
-    Platform,
     UnpublishableError,
     cancel_event,
     create_event,
@@ -23,10 +22,11 @@ from domain.messages import ServeTier
 from domain.models import AuditLog, Event
 from domain.rules.publishing import ACCOUNT_MISSING
 from domain.rules.states import EventStatus, StripeAccountState, UserRole, VerificationStatus
+from domain.terms import Platform
 from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
 
 NOW = datetime(2027, 5, 1, 12, tzinfo=UTC)
-PLATFORM = Platform(currencies=("EUR", "DKK"), fee_rate_bps=250, fee_fixed=50)
+PLATFORM = Platform(currencies=("EUR", "DKK"), fee_rate_bps=250, fee_fixed=50, returns_fees=True)
 STRICT = replace(PLATFORM, requires_accounts=True)
 DETAILS = EventDetails(
     title="Jazz på Havnen",
@@ -95,11 +95,15 @@ class TestCreate:
         session.expire_all()
         assert (event.status, event.promoter_id) == (EventStatus.DRAFT, promoter.id)
         assert (event.fee_rate_bps, event.fee_fixed, event.slug) == (250, 50, "jazz-pa-havnen")
+        assert event.returns_fees is True
+
+    def test_the_platform_may_keep_its_fee(self, session, actor):
+        assert create_event(session, actor, DETAILS, replace(PLATFORM, returns_fees=False)).returns_fees is False
 
     def test_a_promoters_own_terms_come_before_the_platforms(self, session, rows):
-        promoter = PromoterFactory(fee_rate_bps=0, fee_fixed=10)
+        promoter = PromoterFactory(fee_rate_bps=0, fee_fixed=10, returns_fees=False)
         event = create_event(session, Actor(promoter.user_id, UserRole.PROMOTER), DETAILS, PLATFORM)
-        assert (event.fee_rate_bps, event.fee_fixed) == (0, 10)
+        assert (event.fee_rate_bps, event.fee_fixed, event.returns_fees) == (0, 10, False)
 
     def test_it_is_written_down_with_its_values(self, session, actor):
         event = create_event(session, actor, DETAILS, PLATFORM)

@@ -7,16 +7,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from domain.audit import Actor
-from domain.catalog import Platform
 from domain.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from domain.messages import ServeTier
 from domain.models import AuditLog, Event, TicketTier
 from domain.rules.states import EventStatus, StripeAccountState, UserRole, VerificationStatus
+from domain.terms import Platform
 from domain.tiers import MAX_TIERS, TierDetails, create_tier, delete_tier, pause_tier, resume_tier, update_tier
 from tests.factories import EventFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
 
 DETAILS = TierDetails(name="Standing", price=4500, quantity=100)
-PLATFORM = Platform(currencies=("EUR",), fee_rate_bps=250, fee_fixed=50)
+PLATFORM = Platform(currencies=("EUR",), fee_rate_bps=250, fee_fixed=50, returns_fees=True)
 STRICT = replace(PLATFORM, requires_accounts=True)
 NOW = datetime(2027, 5, 1, 12, tzinfo=UTC)
 

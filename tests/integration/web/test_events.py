@@ -42,6 +42,7 @@ class TestCreate:
         assert answer.json["status"] == "draft"
         assert answer.json["starts_at"] == "2031-06-05T17:00:00Z"
         assert (answer.json["fee_rate_bps"], answer.json["fee_fixed"]) == (250, 50)
+        assert (answer.json["returns_fees"], answer.json["buyer_refund_hours"]) == (True, None)
         assert answer.json["promoter"] == {"id": str(promoter.id), "name": promoter.company_name}
         assert seller.get(answer.headers["Location"]).json == answer.json
 
@@ -68,6 +69,7 @@ class TestCreate:
             "absorbs_fees": True,
             "tax_rate_bps": 2500,
             "offer_seconds": 600,
+            "buyer_refund_hours": 48,
             "skips_large_groups": False,
         }
         body = seller.post(EVENTS, json=full).json

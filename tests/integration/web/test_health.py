@@ -8,20 +8,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import sessionmaker
 
 from adapters.database import PoolLimits, open_engine
 from domain.messages import QUEUES, tier_queue
-from domain.models import Order
-from domain.rules.states import MailStatus, OrderStage
+from domain.models import Order, PaymentTransaction
+from domain.rules.states import AttemptKind, AttemptStatus, MailStatus, OrderStage
 from tests.factories import (
     EmailNotificationFactory,
     OrderFactory,
+    PaymentTransactionFactory,
     TicketTierFactory,
     WebhookEventFactory,
     bound_to,
 )
+from tests.factories.base import from_now
 from tests.fakes.clock import FakeClock
 from tools.stack.environment import ROOT
 from web.app import create_app
@@ -192,6 +194,31 @@ class TestMetrics:
         assert ("ticket_vendor_outbox_mails", "sent") not in found
         assert found["ticket_vendor_inbox_events", "stripe"] == 1
         assert found["ticket_vendor_rows_up",] == found["ticket_vendor_queues_up",] == 1
+
+    def test_gauges_money_that_a_person_should_look_at(self, client, sessions):
+        names = ("refund_failed", "refund_overdue", "mismatch", "dispute_open", "event_unmatched")
+        with sessions.begin() as session, bound_to(session):
+            order = OrderFactory(stage=OrderStage.COMPLETE)
+            charge = session.scalars(select(PaymentTransaction)).one()
+            made = iter(range(1, 9))
+
+            def add(kind, status, **values):
+                parts = {"order": order, "parent_id": charge.id, "attempt": next(made)}
+                return PaymentTransactionFactory(kind=kind, status=status, **parts, **values)
+
+            add(AttemptKind.REFUND, AttemptStatus.FAILED)  # somebody has tried again
+            add(AttemptKind.REFUND, AttemptStatus.CREATED, created_at=from_now(days=-2))
+            add(AttemptKind.REFUND, AttemptStatus.PROCESSING, created_at=from_now(hours=-2), error_code="mismatch")
+            add(AttemptKind.REFUND, AttemptStatus.FAILED, error_code="expired_or_canceled_card")
+            add(AttemptKind.DISPUTE, AttemptStatus.PROCESSING)
+            add(AttemptKind.DISPUTE, AttemptStatus.SUCCEEDED)
+            other = PaymentTransactionFactory(status=AttemptStatus.SUCCEEDED)
+            parts = {"order": other.order, "parent_id": other.id, "kind": AttemptKind.REFUND}
+            PaymentTransactionFactory(status=AttemptStatus.FAILED, error_code="disputed", **parts)
+            WebhookEventFactory(received_at=from_now(hours=-2))
+            WebhookEventFactory()
+        found = scrape(client)
+        assert [found["ticket_vendor_money_attention", name] for name in names] == [1] * 5
 
     def test_gauges_the_queues_of_the_broker_tiers_included(self, client, sessions, redis):
         with sessions.begin() as session, bound_to(session):

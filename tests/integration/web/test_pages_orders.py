@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from adapters.qr_renderer import QRRenderer
 from domain.mail_links import offer_path, order_path
-from domain.models import Event, Order, Ticket, TicketTier, User
+from domain.models import Event, Order, PaymentTransaction, Ticket, TicketTier, User
 from domain.one_time_tokens import TokenKeyring
 from domain.rules.lifecycle import ENDED
 from domain.rules.states import (
@@ -299,6 +299,13 @@ class TestTickets:
     @pytest.mark.parametrize("stage", [OrderStage.ISSUING, OrderStage.CLOSED])
     def test_only_a_complete_order_has_them(self, read, make, stage):
         assert "data:image" not in read(make(stage))
+
+    def test_one_whose_refund_is_under_way_says_so(self, read, drawn, sessions):
+        first, _ = tickets_of(sessions, drawn)
+        with sessions.begin() as session:
+            asked = select(PaymentTransaction.id).where(PaymentTransaction.order_id == drawn.id)
+            session.get_one(Ticket, first.id).refund_id = session.scalar(asked)
+        assert 'class="state">Being refunded' in read(drawn)
 
     @pytest.mark.parametrize(
         ("values", "words"),

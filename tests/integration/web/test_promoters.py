@@ -127,6 +127,9 @@ class TestVerification:
     def test_sets_the_fees(self, admin, promoter):
         path = f"/api/v1/promoters/{promoter.id}/terms"
         assert admin.put(path, json={"fee_rate_bps": 150, "fee_fixed": None}).json["fee_rate_bps"] == 150
+        kept = {"fee_rate_bps": None, "fee_fixed": None, "returns_fees": False}
+        assert admin.put(path, json=kept).json["returns_fees"] is False
+        assert admin.put(path, json={"fee_rate_bps": None, "fee_fixed": None}).json["returns_fees"] is None
         assert admin.put(path, json={"fee_rate_bps": 10_001, "fee_fixed": 0}).status_code == 422
         assert admin.put(path, json={"fee_rate_bps": True, "fee_fixed": 0}).status_code == 422
 

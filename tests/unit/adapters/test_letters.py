@@ -24,7 +24,13 @@ ESSENTIALS = {
         *("90.00 EUR", "3.25 EUR", "4.66 EUR", "97.91 EUR", "https://tickets.example/orders/7KQ2M9"),
     ],
     "order_cancelled": ["TV-7KQ2M9", "The time to pay ran out", "https://tickets.example/orders/7KQ2M9"],
-    "order_refunded": ["TV-7KQ2M9", "45.00 EUR", "97.91 EUR", "https://tickets.example/orders/7KQ2M9"],
+    "order_refunded": [
+        "TV-7KQ2M9",
+        "45.00 EUR",
+        "97.91 EUR",
+        "2 tickets of it were refunded",
+        "https://tickets.example/orders/7KQ2M9",
+    ],
     "late_payment_refunded": ["TV-7KQ2M9", "45.00 EUR", "https://tickets.example/orders/7KQ2M9"],
     "waitlist_offer": [
         *("2 \N{MULTIPLICATION SIGN} Standing", "Monday 1 June 2026, 12:30 CEST", "Saturday 4 July 2026, 19:30 CEST"),

@@ -11,7 +11,7 @@ from domain.audit import Actor
 from domain.errors import ForbiddenError, NotFoundError, RetryableVendorError
 from domain.messages import FollowDispute, RefundPayment, ServeTier, SettlePayment
 from domain.models import AuditLog, Event, Order, Ticket
-from domain.payments import disputes, outcomes, refunds
+from domain.payments import cancelled_events, disputes, outcomes
 from domain.rules.states import (
     AttemptStatus,
     EventStatus,
@@ -176,19 +176,25 @@ class TestRefundsMeanwhile:
 
     def test_an_owed_refund_that_comes_too_late_is_not_tried_for_ever(self, till, paid):
         self.cancel_event(till, paid)
-        refunds.refund_cancelled_events(till.sessions, till.now, CLOCKS)
-        till.dispute(paid)
+        cancelled_events.refund_cancelled_events(till.sessions, till.now, CLOCKS)
+        dispute = till.dispute(paid)
         till.hear()
         till.carry_out(till.refunds(paid)[0].id)
-        (failed,) = till.refunds(paid)
+        failed, waiting = till.refunds(paid)
         assert (failed.status, failed.error_code) == (AttemptStatus.FAILED, "charge_disputed")
+        till.carry_out(waiting.id)
+        till.gateway.close_dispute(dispute.id, "lost")
+        till.hear()
+        till.carry_out(waiting.id)
+        assert [refund.error_code for refund in till.refunds(paid)] == ["charge_disputed", "disputed"]
+        assert till.gateway.calls.count("refund") == 1
 
     def test_an_order_of_a_cancelled_event_waits_for_the_bank(self, till, paid, disputed):
         self.cancel_event(till, paid)
-        assert refunds.refund_cancelled_events(till.sessions, till.now, CLOCKS) == 0
+        assert cancelled_events.refund_cancelled_events(till.sessions, till.now, CLOCKS) == 0
         till.gateway.close_dispute(disputed.id, "won")
         till.hear()
-        assert refunds.refund_cancelled_events(till.sessions, till.now, CLOCKS) == 1
+        assert cancelled_events.refund_cancelled_events(till.sessions, till.now, CLOCKS) == 1
         till.carry_out(till.refunds(paid)[0].id)
         assert till.read(paid).status is OrderStatus.REFUNDED
 
@@ -298,8 +304,9 @@ class TestLost:
         till.gateway.close_dispute(disputed.id, "lost")
         till.hear()
         assert till.read(paid).stage is OrderStage.CLOSED
-        assert {item.desired_state for item in till.read(paid).items} == {None}
-        assert sorted(statuses(till, paid)) == [TicketStatus.CANCELLED, TicketStatus.USED]
+        (item,) = till.read(paid).items
+        assert (item.desired_state, item.desired_returned) == (InventoryState.SOLD, 1)
+        assert statuses(till, paid) == [TicketStatus.CANCELLED] * 2
 
     def test_a_part_is_like_a_part_that_was_refunded(self, till, paid):
         dispute = till.dispute(paid, 1000)

@@ -2,28 +2,19 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError
-from domain.messages import CancelPayment, RefundPayment
-from domain.models import AuditLog, Event, Order, TicketTier
-from domain.payments import (
-    refunds,
-)
+from domain.messages import RefundPayment
+from domain.models import AuditLog
 from domain.ports import STORED_ERROR
 from domain.rules.states import (
     AttemptStatus,
-    EventStatus,
     InventoryState,
-    OrderReason,
-    OrderStage,
-    OrderStatus,
-    TicketStatus,
     UserRole,
 )
-from tests.factories import EventFactory, OrderFactory, TicketTierFactory, UserFactory, bound_to
-from tests.integration.market import CLOCKS
+from tests.factories import UserFactory
 
 DOWN = RetryableVendorError("Stripe did not answer.", code="connection")
 CUT = UnknownOutcomeError("Stripe did not answer.", code="connection")
@@ -117,119 +108,3 @@ class TestRaces:
         assert len(gateway.refunds) == 1
         assert till.read(paid).refunded == 700
         assert till.timeline(paid).count("refunded") == 1
-
-
-class TestCancelledEvents:
-    @pytest.fixture
-    def tier(self, till):
-        with till.sessions.begin() as session, bound_to(session):
-            return TicketTierFactory()
-
-    def place(self, till, tier, **values):
-        with till.sessions.begin() as session, bound_to(session):
-            tier = session.get_one(TicketTier, tier.id)
-            return OrderFactory(tier=tier, with_payment=False, with_tickets=False, **values).id
-
-    def cancel(self, till, tier):
-        with till.sessions.begin() as session:
-            session.execute(
-                update(Event)
-                .where(Event.id == tier.event_id)
-                .values(status=EventStatus.CANCELLED, cancelled_at=till.now)
-            )
-
-    def undo(self, till, **values):
-        return refunds.refund_cancelled_events(till.sessions, till.now, CLOCKS, **values)
-
-    def test_every_order_is_undone_until_none_is_left(self, till, tier):
-        queued = self.place(till, tier, stage=OrderStage.QUEUED)
-        payable, captured = (self.place(till, tier, stage=OrderStage.HELD) for _ in range(2))
-        for order_id in (payable, captured):
-            till.open(order_id)
-        till.pay(captured)
-        self.cancel(till, tier)
-        assert self.undo(till) == 3
-        assert till.read(queued).reason is OrderReason.EVENT_CANCELLED
-        assert (till.read(payable).stage, till.heard(CancelPayment)) == (OrderStage.EXPIRING, [CancelPayment(payable)])
-        till.cancel(payable)
-        till.carry_out(till.refunds(captured)[0].id)
-        order = till.read(captured)
-        assert (order.status, order.reason) == (OrderStatus.REFUNDED, OrderReason.EVENT_CANCELLED)
-        assert till.read(payable).reason is OrderReason.EVENT_CANCELLED
-        assert self.undo(till) == 0
-        assert till.mails(captured) == ["order_confirmed", "event_cancelled", "order_refunded"]
-        assert till.mails(payable) == ["event_cancelled"]
-
-    def test_rounds_are_paced_and_resumable(self, till, tier):
-        for _ in range(3):
-            self.place(till, tier, stage=OrderStage.QUEUED)
-        self.cancel(till, tier)
-        assert [self.undo(till, limit=2) for _ in range(3)] == [2, 1, 0]
-
-    def test_a_refund_under_way_is_waited_for(self, till, tier):
-        captured = self.place(till, tier, stage=OrderStage.HELD)
-        till.open(captured)
-        till.pay(captured)
-        till.refund(captured, 100)
-        self.cancel(till, tier)
-        assert [self.undo(till) for _ in range(2)] == [1, 0]
-        assert till.refunds(captured)[1].amount == till.read(captured).total - 100
-
-    def test_a_charge_that_went_back_before_is_not_refunded_again(self, till, tier):
-        captured = self.place(till, tier, stage=OrderStage.HELD)
-        till.open(captured)
-        till.pay(captured)
-        till.receive(till.event({"object": "payment_intent", "id": till.add_stray(captured)}))
-        till.carry_out(till.refunds(captured)[0].id)
-        self.cancel(till, tier)
-        self.undo(till)
-        assert [refund.reason for refund in till.refunds(captured)] == ["late_payment", "event_cancelled"]
-        till.carry_out(till.refunds(captured)[1].id)
-        assert till.read(captured).status is OrderStatus.REFUNDED
-        assert sum(amount for _, amount in till.ledger(captured)) == 0
-
-    def test_a_failing_refund_follows_itself_in_growing_pauses(self, till, tier, gateway):
-        captured = self.place(till, tier, stage=OrderStage.HELD)
-        till.open(captured)
-        till.pay(captured)
-        self.cancel(till, tier)
-        self.undo(till)
-        gateway.fail("refund", REFUSED)
-        till.carry_out(till.refunds(captured)[0].id)
-        assert self.undo(till) == 0
-        follower = till.refunds(captured)[1]
-        assert (follower.attempt, follower.status) == (2, AttemptStatus.CREATED)
-        till.carry_out(follower.id)
-        assert till.read(captured).status is OrderStatus.REFUNDED
-
-    def test_a_free_order_only_loses_its_tickets(self, till):
-        with till.sessions.begin() as session, bound_to(session):
-            tier = TicketTierFactory(price=0)
-        free = self.place(till, tier, stage=OrderStage.HELD)
-        till.open(free)
-        self.cancel(till, tier)
-        self.undo(till)
-        order = till.read(free)
-        assert (order.status, order.reason) == (OrderStatus.CANCELLED, OrderReason.EVENT_CANCELLED)
-        assert [ticket.status for ticket in till.tickets(free)] == [TicketStatus.CANCELLED]
-        assert [item.desired_state for item in order.items] == [InventoryState.RELEASED]
-
-    def test_orders_of_other_events_stay(self, till, tier):
-        with till.sessions.begin() as session, bound_to(session):
-            EventFactory(status=EventStatus.CANCELLED)
-        self.place(till, tier, stage=OrderStage.QUEUED)
-        assert self.undo(till) == 0
-
-    def test_what_ended_between_the_look_and_the_lock_is_left_alone(self, till, tier, monkeypatch):
-        order_id = self.place(till, tier, stage=OrderStage.QUEUED)
-        self.cancel(till, tier)
-        locking = refunds.lock_order
-
-        def end_first(session, locked_id):
-            till.give_up(locked_id, OrderReason.BUYER_CANCELLED)
-            return locking(session, locked_id)
-
-        monkeypatch.setattr(refunds, "lock_order", end_first)
-        self.undo(till)
-        with till.sessions() as session:
-            assert session.get_one(Order, order_id).reason is OrderReason.BUYER_CANCELLED

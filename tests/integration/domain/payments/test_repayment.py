@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from domain.audit import Actor
 from domain.errors import PermanentVendorError, RetryableVendorError, UnknownOutcomeError
 from domain.messages import RefundPayment, ServeTier
-from domain.models import Ticket
+from domain.models import PaymentTransaction, Ticket
 from domain.payments import refunds
 from domain.ports import STORED_ERROR, Refund
 from domain.rules.states import (
@@ -26,6 +26,7 @@ from tests.factories import UserFactory
 DOWN = RetryableVendorError("Stripe did not answer.", code="connection")
 CUT = UnknownOutcomeError("Stripe did not answer.", code="connection")
 STORED = UnknownOutcomeError("An error occurred.", code=STORED_ERROR)
+FOREVER = PermanentVendorError("That cannot be refunded.", code="invalid_request_error")
 REFUSED = PermanentVendorError("Not enough money.", code="balance_insufficient")
 
 
@@ -80,15 +81,15 @@ class TestCarryOut:
         assert fees == 0
         assert till.mails(paid).count("order_refunded") == 4
 
-    def test_stock_of_an_order_with_somebody_inside_stays_sold(self, till, paid):
+    def test_the_seat_of_somebody_inside_stays_sold(self, till, paid):
         with till.sessions.begin() as session:
             ticket = session.scalars(select(Ticket).where(Ticket.order_id == paid).limit(1)).one()
             ticket.status, ticket.checked_in_at = TicketStatus.USED, till.now
         till.refund(paid)
         order = till.read(paid)
         assert order.status is OrderStatus.REFUNDED
-        assert [item.desired_state for item in order.items] == [None]
-        assert sorted(ticket.status for ticket in till.tickets(paid)) == [TicketStatus.REFUNDED, TicketStatus.USED]
+        assert [(item.desired_state, item.desired_returned) for item in order.items] == [(InventoryState.SOLD, 1)]
+        assert [ticket.status for ticket in till.tickets(paid)] == [TicketStatus.REFUNDED] * 2
 
     def test_connected_accounts_give_their_share_back(self, till, paid, gateway, monkeypatch):
         requests = []
@@ -305,12 +306,59 @@ class TestTrouble:
         assert till.refunds(paid)[0].error_code is None
 
     def test_a_refusal_is_shown_and_frees_what_was_reserved(self, till, paid, gateway):
-        gateway.fail("refund", REFUSED)
+        gateway.fail("refund", FOREVER)
         till.refund(paid)
         (refund,) = till.refunds(paid)
-        assert (refund.status, refund.error_code) == (AttemptStatus.FAILED, "balance_insufficient")
+        assert (refund.status, refund.error_code) == (AttemptStatus.FAILED, "invalid_request_error")
         assert till.timeline(paid)[-1] == "refund_failed"
         till.refund(paid)
+        assert till.read(paid).status is OrderStatus.REFUNDED
+
+    @pytest.mark.parametrize(
+        "code", ["balance_insufficient", "insufficient_funds", "insufficient_balance_for_refund", "charge_disputed"]
+    )
+    def test_a_refusal_that_passes_is_tried_again_with_a_new_key_in_growing_pauses(self, till, paid, gateway, code):
+        for _ in range(3):
+            gateway.fail("refund", PermanentVendorError("Not now.", code=code))
+        refund_id = till.request_refund(paid, 700)
+        for _ in range(3):
+            till.carry_out(till.refunds(paid)[-1].id)
+        assert [refund.attempt for refund in till.refunds(paid)] == [1, 2, 3, 4]
+        follower = till.refunds(paid)[-1]
+        assert (follower.created_at, follower.error_code) == (till.refunds(paid)[0].created_at, code)
+        with till.sessions.begin() as session:
+            session.get_one(PaymentTransaction, follower.id).created_at -= timedelta(minutes=40)
+        with till.sessions() as session:
+            assert refunds.stalled(session, till.now + timedelta(minutes=30)) == []
+            assert refunds.stalled(session, till.now + timedelta(minutes=50)) == [RefundPayment(follower.id)]
+        till.carry_out(follower.id)
+        assert till.read(paid).refunded == 700
+        assert till.refunds(paid)[0].id == refund_id
+
+    def test_what_another_hand_has_refunded_fails_and_is_kept_for_a_person(self, till, paid, gateway, caplog):
+        charge = till.charge(paid)
+        gateway.refunds["re_x"] = Refund(
+            "re_x", "succeeded", charge.amount, charge.currency, charge.provider_transaction_id
+        )
+        till.refund(paid)
+        (refund,) = till.refunds(paid)
+        assert (refund.status, refund.error_code) == (AttemptStatus.FAILED, "charge_already_refunded")
+        assert "refund.failed" in caplog.text
+        assert [ticket.refund_id for ticket in till.tickets(paid)] == [None, None]
+
+    def test_what_a_lost_attempt_has_refunded_after_all_is_found(self, till, paid, gateway, monkeypatch):
+        refund_id = till.request_refund(paid)
+        gateway.fail("refund", CUT, after=True)
+        till.carry_out(refund_id)
+        # The provider's list is late, too.
+        monkeypatch.setattr(gateway, "find_refund_by_reference", lambda *_: None)
+        self.be_told_the_stored_error(till, refund_id, gateway)
+        monkeypatch.undo()
+        first, second = till.refunds(paid)
+        till.carry_out(second.id)
+        first, second = till.refunds(paid)
+        assert (first.error_code, second.status) == ("lost", AttemptStatus.SUCCEEDED)
+        assert [second.provider_transaction_id] == list(gateway.refunds)
         assert till.read(paid).status is OrderStatus.REFUNDED
 
     def test_trouble_before_the_call_is_tried_again(self, till, paid, gateway):
@@ -441,7 +489,7 @@ class TestReasons:
         assert till.mails(paid) == ["order_confirmed", "order_refunded"]
 
     def test_a_persons_words_make_nothing_owed(self, till, paid, admin, gateway):
-        gateway.fail("refund", REFUSED)
+        gateway.fail("refund", FOREVER)
         till.refund(paid, reason="late_payment", actor=admin)
         assert len(till.refunds(paid)) == 1
         assert till.timeline(paid)[-1] == "refund_failed"

@@ -1,0 +1,78 @@
+"""Who may ask for a refund, and when: promoters and admins always, buyers where their event's policy says so."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session, joinedload
+
+from domain.audit import Actor
+from domain.errors import ConflictError, ForbiddenError, NotFoundError
+from domain.models import Event, Order, Ticket
+from domain.ownership import may_edit
+from domain.payments.returned_tickets import LIVE
+from domain.rules.lifecycle import CONFIRMED
+from domain.rules.refunds import buyers_deadline
+from domain.rules.states import TicketStatus, UserRole
+from domain.transitions import lock_order
+
+NOT_ALLOWED = "refund-not-allowed"
+
+
+def lock_for_refund(session: Session, order_id: UUID, actor: Actor) -> tuple[Order, Event, bool]:
+    """Lock an order for who may ask for its refund; tell, too, whether that is a seller, who needs no policy.
+
+    Raises `NotFoundError` for strangers, `ForbiddenError` for a seller whose role was taken away.
+    """
+    order = lock_order(session, order_id)
+    if order is None:
+        raise NotFoundError("order")
+    event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
+    if _sells(event, actor):
+        return order, event, True
+    if order.user_id == actor.user_id:
+        return order, event, False
+    if may_edit(event, actor):
+        raise ForbiddenError("Your role does not allow this.")
+    raise NotFoundError("order")
+
+
+def require_policy(order: Order, event: Event, tickets: Sequence[Ticket], now: datetime, *, named: bool) -> None:
+    """Raise `ConflictError` unless the event's policy lets the buyer give these tickets back now."""
+    if event.buyer_refund_hours is None:
+        raise ConflictError("Only the promoter refunds tickets of this event.", code=NOT_ALLOWED)
+    deadline = buyers_deadline(event.starts_at, event.buyer_refund_hours)
+    if now >= deadline:
+        raise ConflictError(f"Refunds could be asked for until {deadline.isoformat()}.", code="refund-window-over")
+    for index, ticket in enumerate(tickets):
+        if obstacle := _obstacle(order, ticket):
+            pointer = f"/tickets/{index}" if named else None
+            hint = "" if named else " Name the others to give those back."
+            raise ConflictError(f"{obstacle}{hint}", code=NOT_ALLOWED, pointer=pointer)
+
+
+def may_refund(order: Order, tickets: Sequence[Ticket], viewer: Actor, now: datetime) -> bool:
+    """Tell whether the viewer could ask for a refund of the order now, in whole or by ticket."""
+    left = [ticket for ticket in tickets if ticket.status in LIVE and ticket.refund_id is None]
+    if order.stage not in CONFIRMED or order.refunded >= order.total or not left:
+        return False
+    if _sells(order.event, viewer):
+        return True
+    hours = order.event.buyer_refund_hours
+    is_open = hours is not None and now < buyers_deadline(order.event.starts_at, hours)
+    return order.user_id == viewer.user_id and is_open and any(_obstacle(order, ticket) is None for ticket in left)
+
+
+def _sells(event: Event, actor: Actor) -> bool:
+    return actor.role in {UserRole.PROMOTER, UserRole.ADMIN} and may_edit(event, actor)
+
+
+def _obstacle(order: Order, ticket: Ticket) -> str | None:
+    """Say why a buyer may not give a ticket back."""
+    if ticket.status is TicketStatus.USED:
+        return "Somebody went in with this ticket."
+    if ticket.blocked_at is not None:
+        return "A dispute about the payment blocks this ticket."
+    if ticket.holder_id != order.user_id:
+        return "This ticket was handed on to somebody else."
+    return None
