@@ -18,6 +18,7 @@ from domain.messages import (
     CancelPayment,
     ConcludeLatePayment,
     ConfirmPayment,
+    FollowDispute,
     OpenPayment,
     ReceivePaymentEvent,
     RefundPayment,
@@ -27,13 +28,17 @@ from domain.messages import (
 from domain.models import Event, Order, PaymentFeed, PaymentTransaction, Ticket, TicketTier, WebhookEvent
 from domain.payments import (
     cancellations,
+    cancelled_events,
     confirmations,
+    disputes,
     events,
+    feed,
     late_payments,
     openings,
     reconciliation,
     refunds,
     repayment,
+    statements,
 )
 from domain.rules.states import AttemptKind, EventStatus, UserRole
 from tests.factories import EventFactory, OrderFactory, TicketTierFactory, UserFactory, bound_to
@@ -45,6 +50,7 @@ WORK = {
     SettlePayment: lambda w, m: reconciliation.settle_payment(w.sessions, w.gateway, m.order_id, w.now),
     CancelPayment: lambda w, m: cancellations.cancel_payment(w.sessions, w.gateway, m.order_id, w.now),
     ConcludeLatePayment: lambda w, m: late_payments.conclude(w.sessions, m.order_id, w.now),
+    FollowDispute: lambda w, m: disputes.follow_dispute(w.sessions, w.gateway, m.transaction_id, w.now),
     RefundPayment: lambda w, m: repayment.carry_out_refund(w.sessions, w.gateway, m.transaction_id, w.now),
     ReceivePaymentEvent: lambda w, m: events.receive_event(w.sessions, w.gateway, m.event_id, w.now),
     ServeTier: lambda w, m: w.serve(m.tier_id),
@@ -85,12 +91,16 @@ class World:
         self.sessions = sessionmaker(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
         self.queue, self.mailbag = [], []
         dispatch_after_commit(self.sessions, lambda messages: self.queue.extend(m for m in messages if type(m) in WORK))
-        self.http, self.stripe = over_http, over_http.gateway
-        self.gateway = Mortal(self.stripe)
+        self.http = over_http
+        self.connect(over_http.gateway)
         self.now = datetime.now(UTC)
         self.orders = []
         self._open(account)
         self._last_event = self._newest_event()
+
+    def connect(self, gateway):
+        """Reach the provider by this gateway from now on."""
+        self.stripe, self.gateway = gateway, Mortal(gateway)
 
     def _open(self, account):
         with self.sessions.begin() as session, bound_to(session):
@@ -101,9 +111,8 @@ class World:
             self.admin = Actor(UserFactory().id, UserRole.ADMIN)
 
     def _newest_event(self):
-        newest = None
-        while page := self.stripe.list_events(newest, self.now - EVER, 100):
-            newest = page[-1].id
+        events = self.http.events(after=None)
+        newest = events[-1].id if events else None
         with self.sessions.begin() as session:
             session.add(PaymentFeed(provider="stripe", last_event_id=newest, read_until=self.now))
         return newest
@@ -139,7 +148,7 @@ class World:
     def decide(self, order_id, outcome):
         """Let the card's owner, or the bank, decide what waits for them."""
         if intent_id := self.read(order_id).stripe_payment_intent_id:
-            status = self.stripe.find_intent(intent_id).status
+            status = self.http.status_of(intent_id)
             if status == "requires_action":
                 self.http.authenticate(intent_id, outcome)
             elif status == "processing":
@@ -149,10 +158,12 @@ class World:
         buyer = Actor(self.read(order_id).user_id, UserRole.USER)
         self._ask(lambda session: orders.cancel(session, order_id, buyer, self.now, CLOCKS))
 
-    def refund(self, order_id, **what):
+    def refund(self, order_id, *, by_buyer=False, **what):
+        buyer = Actor(self.read(order_id).user_id, UserRole.USER)
+        asked_by = buyer if by_buyer else self.admin
         self._ask(
             lambda session: refunds.request_refund(
-                session, order_id, reason="asked for", requested_by=self.admin, now=self.now, **what
+                session, order_id, reason="asked for", requested_by=asked_by, now=self.now, **what
             )
         )
 
@@ -162,7 +173,7 @@ class World:
 
     def dispute(self, order_id):
         intent_id = self.read(order_id).stripe_payment_intent_id
-        if intent_id and self.stripe.find_intent(intent_id).status == "succeeded":
+        if intent_id and self.http.status_of(intent_id) == "succeeded":
             self.http.try_to(self.http.open_dispute, intent_id, "fraudulent")
 
     def close_disputes(self, outcome):
@@ -188,7 +199,7 @@ class World:
         self.undo_cancelled()
 
     def undo_cancelled(self):
-        return refunds.refund_cancelled_events(self.sessions, self.now, CLOCKS)
+        return cancelled_events.refund_cancelled_events(self.sessions, self.now, CLOCKS)
 
     def advance(self, seconds):
         self.now += timedelta(seconds=seconds)
@@ -207,9 +218,9 @@ class World:
 
     def fetch_events(self):
         """Let the provider's new events wait for their delivery."""
-        while page := self.stripe.list_events(self._last_event, self.now - EVER, 100):
-            self._last_event = page[-1].id
-            self.mailbag.extend(page)
+        if events := self.http.events(self._last_event):
+            self._last_event = events[-1].id
+            self.mailbag.extend(events)
 
     def receive(self, event):
         """Take in a webhook's event as the web does."""
@@ -225,6 +236,14 @@ class World:
             reconciliation.reconcile(session, self.now + EVER)
         self.queue.extend(ServeTier(tier_id) for tier_id in self.tiers)
         return len(self.queue)
+
+    def read_feed(self):
+        """Let the reconciler read the provider's own list of events."""
+        return feed.read_feed(self.sessions, self.gateway, self.now)
+
+    def state(self):
+        """Compare Stripe, the ledger and the tickets."""
+        return statements.reckon(self.sessions, self.stripe, self.event_id).comparison
 
     def retry_events(self):
         """Let the inbox's pauses be over."""
@@ -242,6 +261,10 @@ class World:
     def rows(self, statement, **values):
         with self.sessions() as session:
             return session.execute(text(statement), values).all()
+
+    def change(self, statement):
+        with self.sessions.begin() as session:
+            session.execute(text(statement))
 
     def _ask(self, act):
         try:
