@@ -151,6 +151,60 @@ JOIN orders AS ord ON ord.id = ticket.order_id
 WHERE ticket.status IN ('valid', 'used');
 """
 
+# What was reversed belongs to what it reverses: a refund that came back, or a dispute that was won.
+ORDER_BALANCE = """
+CREATE OR REPLACE VIEW order_balance AS
+SELECT
+    ord.id AS order_id,
+    ord.event_id,
+    ord.status,
+    ord.currency,
+    ord.total,
+    ledger.charged,
+    ledger.refunded,
+    ledger.disputed,
+    ledger.fees,
+    (SELECT count(*) FROM tickets WHERE tickets.order_id = ord.id AND status IN ('valid', 'used')) AS live_tickets
+FROM orders AS ord
+JOIN (
+    SELECT
+        entry.order_id,
+        coalesce(sum(entry.amount) FILTER (WHERE entry.kind = 'charge'), 0)::bigint AS charged,
+        coalesce(-sum(entry.amount) FILTER (WHERE attempt.kind = 'refund' AND entry.kind <> 'fee'), 0)::bigint AS refunded,
+        coalesce(-sum(entry.amount) FILTER (WHERE attempt.kind = 'dispute' AND entry.kind <> 'fee'), 0)::bigint AS disputed,
+        coalesce(-sum(entry.amount) FILTER (WHERE entry.kind = 'fee'), 0)::bigint AS fees
+    FROM ledger_entries AS entry
+    JOIN payment_transactions AS attempt ON attempt.id = entry.transaction_id
+    GROUP BY entry.order_id
+) AS ledger ON ledger.order_id = ord.id;
+"""
+
+ORDER_BALANCE_BEFORE = """
+CREATE OR REPLACE VIEW order_balance AS
+SELECT
+    ord.id AS order_id,
+    ord.event_id,
+    ord.status,
+    ord.currency,
+    ord.total,
+    ledger.charged,
+    ledger.refunded,
+    ledger.disputed,
+    ledger.fees,
+    (SELECT count(*) FROM tickets WHERE tickets.order_id = ord.id AND status IN ('valid', 'used')) AS live_tickets
+FROM orders AS ord
+JOIN (
+    SELECT
+        order_id,
+        coalesce(sum(amount) FILTER (WHERE kind = 'charge'), 0)::bigint AS charged,
+        coalesce(-sum(amount) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunded,
+        coalesce(-sum(amount) FILTER (WHERE kind IN ('dispute', 'reversal')), 0)::bigint AS disputed,
+        coalesce(-sum(amount) FILTER (WHERE kind = 'fee'), 0)::bigint AS fees
+    FROM ledger_entries
+    GROUP BY order_id
+) AS ledger ON ledger.order_id = ord.id;
+"""
+
 BACK = """
 -- What a single refund gave back is counted in whole items again: the consumer corrects the tiers it concerns.
 UPDATE ticket_tiers SET recount_due = true
@@ -177,9 +231,11 @@ def upgrade() -> None:
     op.execute(TABLES)
     op.execute(TIER_COUNTERS)
     op.execute(DOOR_LIST)
+    op.execute(ORDER_BALANCE)
 
 
 def downgrade() -> None:
+    op.execute(ORDER_BALANCE_BEFORE)
     op.execute(DOOR_LIST_BEFORE)
     op.execute(TIER_COUNTERS_BEFORE)
     op.execute("DROP TABLE statements, payment_feed")

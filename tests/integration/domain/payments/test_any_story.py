@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from adapters.stripe_gateway import StripeGateway
 from domain.ports import ProviderEvent
+from domain.rules.lifecycle import CONFIRMED, PAYABLE
 from domain.rules.states import OrderStage
 from tests.fixtures.payments import SECRET, OverHTTP
 from tests.integration.domain.payments.world import FATES, World
@@ -20,7 +21,7 @@ from tools.stack.stripe.store import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STORIES, STEPS = 25, 30
+STORIES, STEPS = 200, 40
 METHODS = (
     *("pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_chargeDeclined"),
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required", "pm_card_nonsense"),
@@ -29,12 +30,20 @@ METHODS = (
     *("pm_usBankAccount_success", "pm_usBankAccount_insufficientFunds"),
 )
 CALLS = ("*", "payment_intent.create", "payment_intent.confirm", "payment_intent.cancel", "refund.create")
+CONTENTS = st.sampled_from([{0: 1}, {1: 2}, {0: 1, 1: 1}, {1: 1}, {1: 3}, {0: 2}])
+"""What an order wants of the two tiers, of which there are two and three tickets."""
+RARELY = st.integers(0, 9)
 ROUNDS = 6
 LATEST_END = 25 * 3600
 """Longer than any clock, and than Stripe remembers a key."""
 
 
 TALLY = Counter()
+TOLD = {
+    *("charge succeeded", "charge cancelled", "refund succeeded", "refund failed"),
+    *("dispute succeeded", "dispute failed", "confirmed", "late_payment", "payment_failed", "payment_delayed"),
+}
+"""What happens in so many stories; a story that avoids all trouble proves nothing."""
 
 
 class Http(OverHTTP):
@@ -47,8 +56,8 @@ class Http(OverHTTP):
     def open_dispute(self, intent_id, reason):
         self._control(f"charges/{self._store.get('', intent_id)['latest_charge']}/dispute", reason=reason)
 
-    def status_of(self, intent_id):
-        return self._store.get("", intent_id)["status"]
+    def status_of(self, identifier):
+        return self._store.get("", identifier)["status"]
 
     def open_disputes(self):
         found = self._store.select("dispute", limit=1000)
@@ -88,57 +97,55 @@ class Story(RuleBasedStateMachine):
         self.connection = engine.connect()
         self.transaction = self.connection.begin()
 
-    @initialize(connected=st.booleans())
-    def open(self, connected):
+    @initialize(connected=st.booleans(), orders=st.lists(CONTENTS, min_size=2, max_size=4))
+    def open(self, connected, orders):
         self.world = World(self.connection, self.http, account="acct_story" if connected else None)
+        for contents in orders:
+            self.submit(contents)
 
-    @rule(contents=st.sampled_from([{0: 1}, {1: 2}, {0: 1, 1: 1}, {1: 3}, {0: 2}]))
+    @rule(contents=CONTENTS)
     def submit(self, contents):
         self.world.submit(contents)
         self.world.work()
 
-    def _some(self, data):
-        return data.draw(st.sampled_from(self.world.orders))
+    def _some(self, data, *stages):
+        """Draw an order, as a rule one of these stages, so that most of what happens means something."""
+        fitting = [order_id for order_id in self.world.orders if self.world.read(order_id).stage in stages]
+        return data.draw(st.sampled_from(fitting or self.world.orders))
 
-    @precondition(lambda self: self.world.orders)
     @rule(data=st.data(), method=st.sampled_from(METHODS), fate=st.sampled_from(FATES))
     def pay(self, data, method, fate):
-        self.world.confirm(self._some(data), method)
+        self.world.confirm(self._some(data, *PAYABLE), method)
         self._deliver_one(data, fate)
 
-    @precondition(lambda self: self.world.orders)
     @rule(data=st.data(), method=st.sampled_from(METHODS))
     def pay_by_client(self, data, method):
-        self.world.pay_by_client(self._some(data), method)
+        self.world.pay_by_client(self._some(data, *PAYABLE, OrderStage.CLOSED), method)
 
-    @precondition(lambda self: self.world.orders)
     @rule(data=st.data(), outcome=st.sampled_from(["succeed", "fail"]))
     def decide(self, data, outcome):
-        self.world.decide(self._some(data), outcome)
+        self.world.decide(self._some(data, *PAYABLE), outcome)
 
-    @precondition(lambda self: self.world.orders)
-    @rule(data=st.data())
-    def cancel(self, data):
-        self.world.cancel(self._some(data))
+    @rule(data=st.data(), choice=RARELY)
+    def cancel(self, data, choice):
+        if choice == 0:
+            self.world.cancel(self._some(data))
 
-    @precondition(lambda self: self.world.orders)
     @rule(data=st.data(), amount=st.none() | st.integers(1, 20_000), fate=st.sampled_from(FATES))
     def refund(self, data, amount, fate):
-        self.world.refund(self._some(data), amount=amount)
+        self.world.refund(self._some(data, *CONFIRMED), amount=amount)
         self._deliver_one(data, fate)
 
-    @precondition(lambda self: self.world.orders)
     @rule(data=st.data(), by_buyer=st.booleans(), fate=st.sampled_from(FATES))
     def refund_a_ticket(self, data, by_buyer, fate):
-        order_id = self._some(data)
+        order_id = self._some(data, *CONFIRMED)
         if tickets := self.world.tickets(order_id):
             self.world.refund(order_id, by_buyer=by_buyer, ticket_ids=[data.draw(st.sampled_from(tickets)).id])
             self._deliver_one(data, fate)
 
-    @precondition(lambda self: self.world.orders)
     @rule(data=st.data())
     def dispute(self, data):
-        self.world.dispute(self._some(data))
+        self.world.dispute(self._some(data, *CONFIRMED))
 
     @rule(outcome=st.sampled_from(["won", "lost"]))
     def close_disputes(self, outcome):
@@ -152,13 +159,13 @@ class Story(RuleBasedStateMachine):
     def fund(self, sufficient):
         self.http.fund(sufficient=sufficient)
 
-    @rule(seconds=st.sampled_from([20, 130, 310, 1300]))
-    def advance(self, seconds):
-        self.world.advance(seconds)
+    @rule(seconds=st.sampled_from([20, 130, 310, 1300]), choice=RARELY)
+    def advance(self, seconds, choice):
+        self.world.advance(seconds if choice == 0 else 5)
 
-    @rule(choice=st.integers(0, 19))
+    @rule(choice=RARELY)
     def cancel_event(self, choice):
-        if choice == 0:
+        if choice == 9:
             self.world.cancel_event()
 
     @rule(
@@ -226,11 +233,12 @@ class Story(RuleBasedStateMachine):
         self.http.fund(sufficient=True)
         self.http.gateway = connect(self.standin)
         self.world.connect(self.http.gateway)
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             self.world.advance(LATEST_END)
             for order_id in self.world.orders:
                 self.world.decide(order_id, "succeed")
-            self.world.settle_refunds()
+            # Cards that refuse every refund are replaced in the end.
+            self.world.settle_refunds(only_pending=number >= ROUNDS - 3)
             self.world.close_disputes("lost")
             self.world.undo_cancelled()
             self.world.read_feed()
@@ -289,18 +297,21 @@ def standin():
         yield server
 
 
-def test_every_story_ends_in_tickets_or_in_a_refund(engine, standin):
-
+def test_every_story_ends_in_tickets_or_in_a_refund(engine, standin, pytestconfig):
+    TALLY.clear()
     run_state_machine_as_test(
         lambda: Story(engine, standin),
         settings=settings(
             max_examples=STORIES,
             stateful_step_count=STEPS,
             deadline=None,
-            derandomize=False,
+            # The same stories each time; others by --hypothesis-seed=N.
+            derandomize=pytestconfig.getoption("hypothesis_seed") is None,
+            database=None,
             phases=[Phase.generate],
             print_blob=True,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert set(TALLY) >= TOLD

@@ -180,8 +180,8 @@ class World:
         for dispute_id in self.http.open_disputes():
             self.http.try_to(self.http.close_dispute, dispute_id, outcome)
 
-    def settle_refunds(self):
-        """Let time pass for what is pending at the banks."""
+    def settle_refunds(self, *, only_pending=False):
+        """Let time pass for what is pending at the banks, and for what they will send back."""
         with self.sessions() as session:
             made = session.scalars(
                 select(PaymentTransaction.provider_transaction_id)
@@ -190,7 +190,8 @@ class World:
                 .where(PaymentTransaction.provider_transaction_id.is_not(None))
             ).all()
         for refund_id in made:
-            self.http.try_to(self.http.settle_refund, refund_id)
+            if not only_pending or self.http.status_of(refund_id) == "pending":
+                self.http.try_to(self.http.settle_refund, refund_id)
 
     def cancel_event(self):
         with self.sessions.begin() as session:
