@@ -23,7 +23,7 @@ from domain.ownership import may_edit
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
 from domain.rules.money import MAXIMUM_CHARGE
-from domain.rules.pricing import Line, add_up, price_line
+from domain.rules.pricing import Line, Totals, add_up, price_line
 from domain.rules.states import AttemptKind, EventStatus, OrderReason, OrderStage
 from domain.storefront import Offer
 from domain.transitions import give_up, lock_order
@@ -56,11 +56,30 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """An order as it was just written down: nobody needs to read it again to answer."""
+
+    number: str
+    sequence: int
+    version: int
+    created_at: datetime
+    accepted_at: datetime
+    lines: Sequence[Line]
+    """Of its items, in the order of the purchase's wishes."""
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The order that stands for a purchase; `replayed` when an earlier request made it."""
+    """The order that stands for a purchase; without a placement it was made by an earlier request."""
 
     order_id: UUID
-    replayed: bool
+    placement: Placement | None = None
+
+    @property
+    def replayed(self) -> bool:
+        """Whether it answers a repeated request."""
+        return self.placement is None
 
 
 def accept(session: Session, purchase: Purchase, offers: Offers, now: datetime) -> Acceptance:
@@ -76,14 +95,14 @@ def accept(session: Session, purchase: Purchase, offers: Offers, now: datetime) 
         if replay := _find_replay(session, purchase):
             return replay
         raise
-    order_id = _insert(session, purchase, lines, currency=offers[purchase.wishes[0].tier_id].currency)
-    if order_id is None:
+    acceptance = _insert(session, purchase, lines, currency=offers[purchase.wishes[0].tier_id].currency)
+    if acceptance is None:
         replay = _find_replay(session, purchase)
         assert replay is not None, "the insert met a key that is not there"
         return replay
     for wish in purchase.wishes:
         announce(session, ServeTier(wish.tier_id))
-    return Acceptance(order_id, replayed=False)
+    return acceptance
 
 
 def _price(purchase: Purchase, offers: Offers, now: datetime) -> list[Line]:
@@ -135,7 +154,7 @@ _INSERT = text("""
         VALUES (:id, :user_id, :event_id, :currency, :subtotal, :fees, :absorbed_fees, :tax, :total, :billing_name,
                 :billing_email, :billing_address, :key, :fingerprint, :request_id)
         ON CONFLICT (user_id, idempotency_key) DO NOTHING
-        RETURNING id, sequence
+        RETURNING id, sequence, number, version, created_at
     ), lined AS (
         INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
                                  tax, attendees)
@@ -146,12 +165,13 @@ _INSERT = text("""
                      absorbed_fees bigint, tax bigint, attendees jsonb)
     ), told AS (
         INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
+        RETURNING at AS accepted_at
     )
-    SELECT id FROM placed
+    SELECT number, sequence, version, created_at, accepted_at FROM placed, told
 """).bindparams(bindparam("billing_address", type_=JSONB(none_as_null=True)), bindparam("items", type_=JSONB))
 
 
-def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> UUID | None:
+def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> Acceptance | None:
     """Insert order, items and first line of the timeline; return None if the key is taken."""
     items: list[dict[str, Any]] = [
         {
@@ -162,12 +182,13 @@ def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, curr
         }
         for wish, line in zip(purchase.wishes, lines, strict=True)
     ]
+    order_id, totals = uuid7(), add_up(lines)
     values = {
-        "id": uuid7(),
+        "id": order_id,
         "user_id": purchase.buyer_id,
         "event_id": purchase.event_id,
         "currency": currency,
-        **asdict(add_up(lines)),
+        **asdict(totals),
         "billing_name": purchase.billing_name,
         "billing_email": purchase.billing_email,
         "billing_address": purchase.billing_address,
@@ -176,8 +197,8 @@ def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, curr
         "request_id": purchase.request_id,
         "items": items,
     }
-    order_id: UUID | None = session.scalar(_INSERT, values)
-    return order_id
+    row = session.execute(_INSERT, values).one_or_none()
+    return None if row is None else Acceptance(order_id, Placement(**row._mapping, lines=lines, totals=totals))
 
 
 def _find_replay(session: Session, purchase: Purchase) -> Acceptance | None:
@@ -190,7 +211,7 @@ def _find_replay(session: Session, purchase: Purchase) -> Acceptance | None:
         return None
     if row.idempotency_fingerprint != purchase.fingerprint:
         raise KeyReusedError("This Idempotency-Key stands for another purchase; send a new one.")
-    return Acceptance(row.id, replayed=True)
+    return Acceptance(row.id)
 
 
 _WHOLE = (

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from domain.audit import Actor
 from domain.line import Place
 from domain.models import Order, OrderItem, PaymentTransaction, Ticket
+from domain.orders import Offers, Placement, Purchase
 from domain.payments.refund_policy import may_refund
 from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
-from domain.rules.states import OrderStage
+from domain.rules.pricing import Line
+from domain.rules.states import OrderSource, OrderStage, OrderStatus, PaymentStatus
+from domain.storefront import Offer
 from web.addresses import API
 from web.schemas.orders import (
     AmountsBody,
@@ -56,6 +60,60 @@ def order_body(
         created_at=order.created_at,
         server_time=now,
         links=_links(order, may_refund=may_refund(order, tickets, viewer, now)),
+    )
+
+
+def placed_body(
+    order_id: UUID, placement: Placement, purchase: Purchase, offers: Offers, *, place: Place | None, now: datetime
+) -> OrderBody:
+    """Return the body of an order that was just accepted, as `order_body` would after reading it."""
+    offer, here = offers[purchase.wishes[0].tier_id], f"{API}/orders/{order_id}"
+    totals = placement.totals
+    return OrderBody(
+        id=order_id,
+        number=placement.number,
+        event_id=purchase.event_id,
+        event_title=offer.event_title,
+        status=OrderStatus.PENDING,
+        stage=OrderStage.QUEUED,
+        reason=None,
+        payment_status=PaymentStatus.PENDING,
+        source=OrderSource.DIRECT,
+        sequence=placement.sequence,
+        queue=_queue(place),
+        hold=None,
+        payment=None,
+        amounts=AmountsBody(
+            currency=offer.currency,
+            subtotal=totals.subtotal,
+            fees=totals.fees,
+            tax=totals.tax,
+            total=totals.total,
+            refunded=0,
+        ),
+        items=[
+            _placed_item(offers[wish.tier_id], line)
+            for wish, line in zip(purchase.wishes, placement.lines, strict=True)
+        ],
+        tickets=[],
+        timeline=[TimelineBody(at=placement.accepted_at, kind="accepted", data={})],
+        created_at=placement.created_at,
+        server_time=now,
+        links=OrderLinks(
+            self=here, event=f"{API}/events/{purchase.event_id}", confirm=None, cancel=f"{here}/cancel", refund=None
+        ),
+    )
+
+
+def _placed_item(offer: Offer, line: Line) -> ItemBody:
+    return ItemBody(
+        tier_id=offer.tier_id,
+        tier_name=offer.name,
+        quantity=line.quantity,
+        unit_price=line.unit_price,
+        subtotal=line.subtotal,
+        fees=line.fees,
+        tax=line.tax,
     )
 
 

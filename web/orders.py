@@ -13,12 +13,12 @@ from domain.line import Pulse
 from domain.orders import Purchase, Wish
 from domain.payments import confirmations, refunds
 from domain.rules.lifecycle import WAITING
-from domain.rules.states import UserRole
+from domain.rules.states import OrderStage, UserRole
 from web.addresses import API
 from web.auth import current_actor, current_user_id, require
 from web.idempotency import HEADER, REPLAYED, fingerprint, once, read_key
 from web.openapi import describes, open_blueprint
-from web.order_bodies import order_body
+from web.order_bodies import order_body, placed_body
 from web.paging import Page, PageArguments, cut
 from web.polling import add_polling_headers, asked_to_wait, is_unchanged, still_moves
 from web.rate_limits import limited
@@ -56,14 +56,20 @@ MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was ans
 @limited("orders")
 def submit_order(body: OrderRequest) -> Response:
     """Take a purchase into the tiers' lines. 202 means that it is stored and keeps its place whatever happens."""
-    purchase = _purchase(body)
+    purchase, now = _purchase(body), services().clock.now()
     offers = services().storefront.look([wish.tier_id for wish in purchase.wishes])
     with services().sessions.begin() as session:
-        acceptance = orders.accept(session, purchase, offers, services().clock.now())
-    response = _show(acceptance.order_id, status=202)
-    response.headers["Location"] = f"{API}/orders/{acceptance.order_id}"
-    if acceptance.replayed:
+        acceptance = orders.accept(session, purchase, offers, now)
+        order_id, placement = acceptance.order_id, acceptance.placement
+        place = services().lines.find_place(session, order_id) if placement else None
+    if placement is None:
+        response = _show(order_id, status=202)
         response.headers[REPLAYED] = "true"
+    else:
+        pulse = Pulse(purchase.buyer_id, placement.version, OrderStage.QUEUED, place)
+        shown = placed_body(order_id, placement, purchase, offers, place=place, now=now)
+        response = add_polling_headers(answer(shown, 202), pulse)
+    response.headers["Location"] = f"{API}/orders/{order_id}"
     return response
 
 

@@ -157,7 +157,7 @@ class TestReplay:
         session.execute(update(TicketTier).where(TicketTier.id == tier.id).values(**change))
         with pytest.raises(ConflictError):
             accept(session, replace(purchase, idempotency_key="new"))
-        assert accept(session, purchase) == replace(first, replayed=True)
+        assert accept(session, purchase) == replace(first, placement=None)
         with pytest.raises(KeyReusedError):
             accept(session, replace(purchase, fingerprint="e" * 64))
 
@@ -178,7 +178,7 @@ class TestReplay:
             assert answers == []
             winner.commit()
         loser.join(10)
-        assert answers == [replace(first, replayed=True)]
+        assert answers == [replace(first, placement=None)]
 
     def test_the_loser_takes_the_place_of_a_winner_that_failed(self, sessions, engine):
         with sessions.begin() as session, bound_to(session):

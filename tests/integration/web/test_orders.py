@@ -70,6 +70,15 @@ class TestSubmit:
         assert announced == [ServeTier(tier.id)]
         assert mine.get(answer.headers["Location"]).json["id"] == answer.json["id"]
 
+    def test_answers_what_a_poll_shows(self, mine, tier, make_tier):
+        other = make_tier(event=tier.event, price=0)
+        items = [{"tier_id": str(named.id), "quantity": 2} for named in (tier, other)]
+        billing = {"name": "Ada Lovelace", "city": "London"}
+        answer = submit(mine, {"event_id": str(tier.event_id), "items": items, "billing": billing})
+        polled = mine.get(answer.headers["Location"])
+        assert polled.headers["ETag"] == answer.headers["ETag"]
+        assert polled.json | {"server_time": None} == answer.json | {"server_time": None}
+
     def test_answers_the_order(self, mine, tier, clock, sessions):
         body = submit(mine, body_of(tier, 2)).json
         assert set(body) >= {
