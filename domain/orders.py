@@ -198,7 +198,7 @@ def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, curr
         "items": items,
     }
     row = session.execute(_INSERT, values).one_or_none()
-    return None if row is None else Acceptance(order_id, Placement(**row._mapping, lines=lines, totals=totals))
+    return None if row is None else Acceptance(order_id, Placement(**row._asdict(), lines=lines, totals=totals))
 
 
 def _find_replay(session: Session, purchase: Purchase) -> Acceptance | None:
