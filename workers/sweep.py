@@ -14,6 +14,10 @@ log = structlog.get_logger()
 
 RINGS_IN_BUSY_QUEUE = 50
 """So many of the longest waiting are rung for in any case: a broker may have been wiped while new messages came."""
+ORDERS_IN_BUSY_QUEUE = 10
+"""So many orders of cancelled events are undone beside other work: thousands of refunds at once would stand in front of
+the payments of every other event, whose buyers' clocks run.
+"""
 
 
 @app.task(name="sweep.ring")
@@ -62,8 +66,9 @@ def feed() -> None:
 
 @app.task(name="sweep.refund")
 def refund() -> None:
-    """Refund what was paid for cancelled events."""
-    cancelled_events.refund_cancelled_events(sessions(), clock.now(), clocks())
+    """Refund what was paid for cancelled events, only a few while the workers have not come to the last refunds."""
+    limit = cancelled_events.BATCH if find_idle(app, {PAYMENTS}) else ORDERS_IN_BUSY_QUEUE
+    cancelled_events.refund_cancelled_events(sessions(), clock.now(), clocks(), limit)
 
 
 @app.task(name="sweep.refresh")

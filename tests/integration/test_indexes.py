@@ -27,7 +27,8 @@ from domain import (
 from domain.audit import Actor
 from domain.listings import EventFilter
 from domain.models import Order, Ticket, Waitlist
-from domain.payments import reconciliation, refunds
+from domain.payments import disputes, late_payments, reconciliation, refunds, sales
+from domain.payments import events as payment_events
 from domain.rules.states import UserRole
 from tests.integration.crowd import EVENTS, HOT, ROWS, fill, key
 from tools.stack.environment import ROOT
@@ -181,6 +182,16 @@ QUESTIONS = {
     ),
     "whose payment stands still": (lambda session: reconciliation.stalled(session, BEFORE), {"ix_orders_unsettled"}),
     "which refunds are open": (lambda session: refunds.stalled(session, BEFORE), {"ix_payment_transactions_open"}),
+    "which disputes are open": (lambda session: disputes.stalled(session, BEFORE), {"ix_payment_transactions_open"}),
+    "which payments came late": (lambda session: late_payments.stalled(session, BEFORE), {"ix_orders_clock"}),
+    "which events are unhandled": (
+        lambda session: payment_events.stalled(session, BEFORE),
+        {"ix_webhook_inbox_unprocessed"},
+    ),
+    "the statement of an event": (
+        lambda session: list(sales.read_sales(session, key("event", 2), NOW)),
+        {"ix_orders_event_id_id", "ix_ledger_entries_order_id", "ix_tickets_event_id_id"},
+    ),
     "whose picture is missing": (lambda session: tickets.stalled(session, BEFORE), {"ix_tickets_unrendered"}),
     "which mails are due": (
         lambda session: notifications.stalled(session, BEFORE),

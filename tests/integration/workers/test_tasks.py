@@ -349,11 +349,23 @@ class TestSweep:
         deliver("sweep.feed")
         assert announced == []
 
-    def test_refund(self, sessions, paid, announced):
+    def test_refund(self, sessions, redis, paid, announced):
         with sessions.begin() as session:
             session.execute(text("UPDATE events SET status = 'cancelled', cancelled_at = now()"))
         deliver_twice(sessions, "sweep.refund")
         assert [type(message) for message in announced].count(RefundPayment) == 1
+
+    def test_refund_goes_on_slowly_while_other_payments_wait(self, sessions, redis, monkeypatch, announced):
+        orders = [make(sessions, OrderFactory, stage=OrderStage.COMPLETE) for _ in range(3)]
+        with sessions.begin() as session:
+            session.execute(text("UPDATE events SET status = 'cancelled', cancelled_at = now()"))
+        monkeypatch.setattr(sweep_tasks, "ORDERS_IN_BUSY_QUEUE", 1)
+        redis.lpush("payments", "{}")
+        deliver("sweep.refund")
+        assert [type(message) for message in announced].count(RefundPayment) == 1
+        redis.delete("payments")
+        deliver("sweep.refund")
+        assert [type(message) for message in announced].count(RefundPayment) == len(orders)
 
     def test_refresh(self, sessions):
         make(sessions, OrderFactory, stage=OrderStage.COMPLETE)

@@ -171,6 +171,18 @@ class TestRevival:
         assert till.read(lapsed).stage is OrderStage.CLOSED
         assert till.refunds(lapsed) == []
 
+    def test_an_order_whose_money_was_asked_back_meanwhile_gets_no_tickets(self, till, lapsed):
+        pay_late(till, lapsed)
+        refund_id = till.request_refund(lapsed)
+        till.serve(lapsed)
+        till.conclude(lapsed)
+        assert (till.read(lapsed).stage, till.tickets(lapsed)) == (OrderStage.CLOSED, [])
+        till.carry_out(refund_id)
+        till.serve(lapsed)
+        assert till.read(lapsed).status is OrderStatus.REFUNDED
+        assert states(till, lapsed) == [InventoryState.RELEASED]
+        assert counters_agree(till)
+
     def test_concluding_twice_changes_nothing(self, till, lapsed):
         pay_late(till, lapsed)
         till.serve(lapsed)
