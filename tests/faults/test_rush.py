@@ -5,6 +5,8 @@ from uuid import uuid4
 import pytest
 import redis
 
+from tools.bench.fairness import Turn, find_unfair
+
 pytestmark = pytest.mark.timeout(240)
 
 BUYERS, REQUESTS, TICKETS = 50, 1000, 300
@@ -61,18 +63,14 @@ def check_result(stack, tier, answers):
     assert (len(served), len(served | refused)) == (TICKETS, len(taken))
     counters = stack.rows("SELECT reserved + sold, quantity FROM ticket_tiers WHERE id = :id", id=tier["id"])
     assert counters == [(TICKETS, TICKETS)]
-    check_fairness(taken, served, refused)
+    assert find_unfair(turns(taken, served)) == []
 
 
-def check_fairness(taken, served, refused):
-    """Whoever had a 202 before another's request began has the lower number, and was served before."""
-    numbered = sorted((order["sequence"], began, ended) for began, ended, order, _ in taken)
-    earliest_answer_behind = float("inf")
-    for _, began, answered in reversed(numbered):
-        assert earliest_answer_behind >= began
-        earliest_answer_behind = min(earliest_answer_behind, answered)
-    last_served_began = max(began for began, _, order, _ in taken if order["id"] in served)
-    assert all(answered >= last_served_began for _, answered, order, _ in taken if order["id"] in refused)
+def turns(taken, served):
+    return [
+        Turn(order["id"], order["sequence"], began, answered, is_served=order["id"] in served)
+        for began, answered, order, _ in taken
+    ]
 
 
 def test_a_rush_sells_every_ticket_once_in_the_order_of_arrival(stack):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-KEPT = {"lock", "setup.lock", "installing"}
+KEPT = {"lock", "setup.lock", "installing", "bench"}
 OURS = KEPT | {
     *("postgres", "postgres.new", "valkey", "stripe", "sendgrid", "logs", "metrics", "flower", "demo.json"),
     *("secrets.json", "secrets.new", "environment.json", "schema.json", "sendgrid-key.pem", "beat-schedule"),

@@ -107,6 +107,10 @@ class Supervisor:
             await asyncio.gather(*(self._end(name) for name in depths[depth]))
         self._leash.close()
 
+    def pids(self) -> dict[str, int]:
+        """Return the process of each part that runs now."""
+        return {name: running.process.pid for name, running in self._running.items()}
+
     def kill(self) -> None:
         """Kill every part at once."""
         for running in self._running.values():

@@ -46,7 +46,8 @@ def test_without_a_command_it_explains_itself_from_anywhere(tmp_path):
     answer = run(cwd=tmp_path)
     assert answer.returncode == 0
     assert answer.stdout == run("help").stdout
-    assert all(f"./dev {command}" in answer.stdout for command in ("run", "vendor", "test", "check", "lock", "help"))
+    named = ("run", "vendor", "test", "check", "bench", "lock", "help")
+    assert all(f"./dev {command}" in answer.stdout for command in named)
 
 
 def test_an_unknown_command_is_refused_by_name():
@@ -90,8 +91,8 @@ def test_otherwise_two_processes_test(dev, arguments):
 
 def test_the_data_folder_is_where_the_person_stands(dev, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert dev.absolute_data(["--data", "here", "--fresh"]) == ["--data", str(tmp_path / "here"), "--fresh"]
-    assert dev.absolute_data(["--data=here"]) == [f"--data={tmp_path / 'here'}"]
+    assert dev.absolute(["--data", "here", "--fresh"], "--data") == ["--data", str(tmp_path / "here"), "--fresh"]
+    assert dev.absolute(["--data=here"], "--data") == [f"--data={tmp_path / 'here'}"]
 
 
 class TestSettingUp:
