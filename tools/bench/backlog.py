@@ -9,7 +9,6 @@ from random import Random
 from tools.bench.figures import depth_curve
 from tools.bench.ground import Ground
 from tools.bench.market import Sale
-from tools.bench.processes import cpu_between
 from tools.bench.results import Measure, Round
 from tools.bench.verdicts import Verdict, check_stock, read_verdicts, wait_until_decided
 
@@ -106,12 +105,11 @@ def _work_off(ground: Ground, waiting: int, *, tiers: int = 1, idle: int = 0, so
 def _measure(ground: Ground, sale: Sale) -> Work:
     ground.database.calm()
     ground.wait_for_consumers(sale)
-    before = ground.usage()
-    begins = ground.database.rows(_NOW)[0][0]
-    ground.market.unpause(sale)
-    ground.ring(sale)
-    wait_until_decided(ground.database, sale)
-    ground.wait_until_told()
-    used = cpu_between(before, ground.usage())
-    cpu_seconds = sum(seconds for name, seconds in used.items() if name in WORKING)
+    with ground.meter() as meter:
+        begins = ground.database.rows(_NOW)[0][0]
+        ground.market.unpause(sale)
+        ground.ring(sale)
+        wait_until_decided(ground.database, sale)
+        ground.wait_until_told()
+    cpu_seconds = sum(seconds for name, seconds in meter.used().items() if name in WORKING)
     return Work(read_verdicts(ground.database, sale), begins, cpu_seconds)

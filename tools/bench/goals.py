@@ -7,6 +7,7 @@ from typing import Any
 from tools.bench.results import median_of
 
 FLOOR = ("floor", "row locks, 32 clients")
+SLOW_FLOOR = ("floor", "row locks, 32 clients, flushes 2 ms slower")
 RUSH, ACCEPTED = ("rush", "decided per second"), ("rush", "accepted per second")
 
 
@@ -37,6 +38,7 @@ class Goal:
 
 GOALS = (
     Goal("rush, decided ÷ floor", RUSH, 0.5, 1, over=FLOOR),
+    Goal("slow disk, decided ÷ floor", ("slow-disk", "decided per second"), 1, over=SLOW_FLOOR),
     Goal("accept p99 at saturation", ("rush", "accept p99"), 250, unit="ms", is_upper_bound=True),
     Goal("accept p99 at half load", ("rush", "accept p99 at half load"), 25, unit="ms", is_upper_bound=True),
     Goal("allocator alone ÷ floor", ("backlog", "decided per second"), 5, 10, over=FLOOR),
@@ -50,6 +52,12 @@ GOALS = (
         "time per order, 1,000 tiers busy : 1",
         ("growth", "time per order, 1,000 tiers busy : 1"),
         1.2,
+        is_upper_bound=True,
+    ),
+    Goal(
+        "time per order, 50,000 sold before : none",
+        ("growth", "time per order, 50,000 sold before : none"),
+        1.05,
         is_upper_bound=True,
     ),
     Goal("polls ÷ accepts", ("poll", "answered per second"), 2, over=ACCEPTED),

@@ -20,7 +20,7 @@ from domain.rules.states import UserRole
 from tools.bench.database import Database
 from tools.bench.market import Market, Sale, everybody
 from tools.bench.patience import wait_until, wait_until_still
-from tools.bench.processes import Usage, read_usage
+from tools.bench.processes import Meter, read_usage
 from tools.stack.environment import REPLACES, given_values
 from tools.stack.plan import Plan
 from tools.stack.supervisor import Part
@@ -81,9 +81,9 @@ class Ground:
         self._queues = open_queue_app("celeryconfig")
         self._redis_url = plan.valkey.url
 
-    def usage(self) -> dict[str, Usage]:
-        """Return what each part has used so far."""
-        return read_usage(self._pids())
+    def meter(self) -> Meter:
+        """Return what reads the CPU and the memory of each part while a block runs."""
+        return Meter(lambda: read_usage(self._pids()))
 
     def ring(self, sale: Sale) -> None:
         """Say that something waits in each tier of a sale."""

@@ -1,14 +1,13 @@
 """What is asked without changing anything: polls of orders that have not moved, and purchases of what is sold out."""
 
 from collections import Counter
-from collections.abc import Mapping
 from random import Random
 
 from tools.bench.figures import percentile, percentile_curve
 from tools.bench.generator import Answers, Generator
 from tools.bench.ground import Ground
 from tools.bench.market import PEOPLE, PROMOTER
-from tools.bench.processes import Usage, cpu_between
+from tools.bench.processes import Meter
 from tools.bench.results import LOAD_SHARE, Measure, Round
 from tools.bench.verdicts import REFUSED, WrongSaleError, wait_until_decided
 from tools.bench.wire import polls, purchases
@@ -54,10 +53,8 @@ def sold_out(ground: Ground, random: Random) -> Round:
 
 def _ask(ground: Ground, requests: list[str], expected: int) -> Round:
     ground.database.calm()
-    with Generator(ground.port, requests) as generator:
-        before = ground.usage()
+    with Generator(ground.port, requests) as generator, ground.meter() as meter:
         answers = _expect(generator.go(), expected)
-        after = ground.usage()
     times = [answer.milliseconds for answer in answers.all]
     measures = {
         "answered per second": Measure(len(times) / answers.seconds, "requests/s", "more"),
@@ -66,16 +63,14 @@ def _ask(ground: Ground, requests: list[str], expected: int) -> Round:
         LOAD_SHARE: Measure(answers.load_share, "%"),
     }
     return Round(
-        {**measures, **_costs(len(times), before, after)},
+        {**measures, **_costs(len(times), meter)},
         {"Latency by percentile": {"to the answer": percentile_curve(times)}},
     )
 
 
-def _costs(requests: int, before: Mapping[str, Usage], after: Mapping[str, Usage]) -> dict[str, Measure]:
-    if not after:
-        return {}
-    used = sum(cpu_between(before, after).values())
-    return {"CPU per request": Measure(used * 1000 / requests, "ms", "less")}
+def _costs(requests: int, meter: Meter) -> dict[str, Measure]:
+    used = sum(meter.used().values())
+    return {"CPU per request": Measure(used * 1000 / requests, "ms", "less")} if used else {}
 
 
 def _expect(answers: Answers, status: int) -> Answers:

@@ -2,13 +2,20 @@
 
 import os
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 PROC = Path("/proc")
 HERE = sys.platform == "linux"
+GLANCE_SECONDS = 0.25
+"""A look at all processes costs some two milliseconds."""
 WHY_NOT = "CPU and memory per process are read from /proc, which only Linux has: they are left out."
 
 
@@ -43,6 +50,55 @@ def read_usage(roots: Mapping[str, int]) -> dict[str, Usage]:
 def cpu_between(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> dict[str, float]:
     """Return the CPU seconds that each part has used between two readings."""
     return {name: after[name].cpu_seconds - usage.cpu_seconds for name, usage in before.items() if name in after}
+
+
+class Meter:
+    """Reads again and again while its block runs, so that it can be told what was used until any moment of it."""
+
+    def __init__(self, read: Callable[[], dict[str, Usage]]) -> None:
+        self._read = read
+        self._times: list[float] = []
+        self._usages: list[dict[str, Usage]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._glance()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._glance()
+
+    @property
+    def last(self) -> dict[str, Usage]:
+        """The latest reading; nothing where there is no /proc."""
+        return self._usages[-1]
+
+    def used(self) -> dict[str, float]:
+        """Return the CPU seconds of each part over the whole block."""
+        return cpu_between(self._usages[0], self.last)
+
+    def used_until(self, moment: float) -> dict[str, float]:
+        """Return the CPU seconds of each part until a moment (seconds since the epoch); linear between two readings."""
+        after = min(max(bisect_left(self._times, moment), 1), len(self._times) - 1)
+        begins, ends = self._times[after - 1], self._times[after]
+        share = min(max((moment - begins) / (ends - begins), 0), 1)
+        first = cpu_between(self._usages[0], self._usages[after - 1])
+        step = cpu_between(self._usages[after - 1], self._usages[after])
+        return {name: seconds + share * step.get(name, 0) for name, seconds in first.items()}
+
+    def _run(self) -> None:
+        while not self._ended.wait(GLANCE_SECONDS):
+            self._glance()
+
+    def _glance(self) -> None:
+        self._usages.append(self._read())
+        self._times.append(time.time())
 
 
 def _read_all() -> list[_Process]:

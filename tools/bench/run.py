@@ -28,7 +28,7 @@ from tools.bench.patience import ImpatienceError
 from tools.bench.report import RAW, goal_lines, write_report
 from tools.bench.results import Round, gather
 from tools.bench.rush import warm_up
-from tools.bench.scenarios import DEFAULT, SCENARIOS
+from tools.bench.scenarios import SCENARIOS
 from tools.bench.svg import shown
 from tools.bench.verdicts import WrongSaleError
 from tools.stack.environment import ROOT
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parse(arguments)
     try:
         old = _read(chosen.compare) if chosen.compare else None
-        results = _measure(chosen.scenarios or DEFAULT, chosen)
+        results = _measure(chosen.scenarios or list(SCENARIOS), chosen)
         _tell(results, chosen.out)
         if old is not None:
             say("\n" + "\n".join(compare(old, results)))
@@ -74,9 +74,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure Ticket Vendor on this machine.")
-    parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}; by default all but slow-disk"
-    )
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)}; all by default")
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="how much of each load (1)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each scenario runs (3)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 31), metavar="N", help="of all chance")

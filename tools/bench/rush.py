@@ -7,7 +7,7 @@ from tools.bench.figures import depth_curve, percentile, percentile_curve, rate_
 from tools.bench.generator import Answers, Generator
 from tools.bench.ground import Ground
 from tools.bench.market import Sale
-from tools.bench.processes import Usage, cpu_between
+from tools.bench.processes import Meter
 from tools.bench.results import LOAD_SHARE, Measure, Round
 from tools.bench.verdicts import (
     ACCEPTED,
@@ -60,17 +60,16 @@ def _sell(ground: Ground, sale: Sale, count: int, random: Random) -> Round:
     requests = purchases(ground, sale, count, random)
     ground.database.calm()
     ground.market.wait_for_owners(sale)
-    with Generator(ground.port, requests) as generator:
-        before = ground.usage()
+    with Generator(ground.port, requests) as generator, ground.meter() as meter:
         answers = generator.go()
         wait_until_decided(ground.database, sale)
         ground.wait_until_told()
-        after = ground.usage()
     verdicts = _judge(ground, sale, answers)
+    used = _used_for_decisions(meter, verdicts)
     return Round(
-        {**_speeds(answers, verdicts), **_costs(answers, verdicts, before, after)},
+        {**_speeds(answers, verdicts), **_costs(answers, verdicts, meter, used)},
         _curves(answers, verdicts),
-        _bars(verdicts, before, after),
+        _bars(verdicts, meter, used),
     )
 
 
@@ -129,19 +128,28 @@ def _decision_times(answers: Answers, verdicts: Sequence[Verdict]) -> list[float
     return [(verdict.decided_at - began[verdict.order_id]) * 1000 for verdict in verdicts]
 
 
+def _used_for_decisions(meter: Meter, verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Return what each part used until the last decision: afterwards the edge refuses, and nothing else happens.
+
+    The allocators count until they have published what they decided.
+    """
+    until = meter.used_until(max(verdict.decided_at for verdict in verdicts))
+    publishing = {name: seconds for name, seconds in meter.used().items() if name.startswith("allocator")}
+    return {**until, **publishing}
+
+
 def _costs(
-    answers: Answers, verdicts: Sequence[Verdict], before: Mapping[str, Usage], after: Mapping[str, Usage]
+    answers: Answers, verdicts: Sequence[Verdict], meter: Meter, used: Mapping[str, float]
 ) -> dict[str, Measure]:
     costs = {
         LOAD_SHARE: Measure(answers.load_share, "%"),
         "requests sent again": Measure(answers.resent, "requests"),
     }
-    if after:
-        used = sum(cpu_between(before, after).values())
-        ours = [usage.largest_bytes for name, usage in after.items() if name != "postgres"]
+    if meter.last:
+        ours = [usage.largest_bytes for name, usage in meter.last.items() if name != "postgres"]
         costs |= {
-            "CPU per decided order": Measure(used * 1000 / len(verdicts), "ms", "less"),
-            "CPU per request": Measure(used * 1000 / len(answers.all), "ms", "less"),
+            "CPU per decided order": Measure(sum(used.values()) * 1000 / len(verdicts), "ms", "less"),
+            "CPU per request": Measure(sum(meter.used().values()) * 1000 / len(answers.all), "ms", "less"),
             "memory of the largest process": Measure(max(ours) / MEGABYTE, "MB", "less"),
         }
     return costs
@@ -167,13 +175,12 @@ def _curves(answers: Answers, verdicts: Sequence[Verdict]) -> dict[str, dict[str
     }
 
 
-def _bars(
-    verdicts: Sequence[Verdict], before: Mapping[str, Usage], after: Mapping[str, Usage]
-) -> dict[str, dict[str, float]]:
-    if not after:
+def _bars(verdicts: Sequence[Verdict], meter: Meter, used: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    if not meter.last:
         return {}
-    used = cpu_between(before, after)
     return {
         "CPU per decided order (ms)": {name: seconds * 1000 / len(verdicts) for name, seconds in used.items()},
-        "Memory of the largest process (MB)": {name: usage.largest_bytes / MEGABYTE for name, usage in after.items()},
+        "Memory of the largest process (MB)": {
+            name: usage.largest_bytes / MEGABYTE for name, usage in meter.last.items()
+        },
     }

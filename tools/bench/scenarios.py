@@ -18,7 +18,6 @@ class Scenario:
 
     run: Callable[[Ground, Random], Round]
     title: str
-    by_default: bool = True
 
 
 SCENARIOS = {
@@ -27,13 +26,9 @@ SCENARIOS = {
         rush, "20,000 purchases from 64 connections at one tier of 5,000; then half of that rate, at random moments."
     ),
     "many-tiers": Scenario(many_tiers, "The same rush at 1,000 tiers of 5."),
-    "slow-disk": Scenario(
-        slow_disk, "The same rush at one tier while each flush of the log takes 2 ms longer.", by_default=False
-    ),
+    "slow-disk": Scenario(slow_disk, "The same rush at one tier while each flush of the log takes 2 ms longer."),
     "backlog": Scenario(backlog, "The allocator alone: 20,000 orders that wait for one tier, and all of them fit."),
     "poll": Scenario(poll, "`GET /orders/{id}` with its ETag from 64 connections; nothing has changed."),
     "sold-out": Scenario(sold_out, "Purchases that the edge refuses, from 64 connections."),
     "growth": Scenario(growth, "What an order costs the allocator where there is much, as a multiple of little."),
 }
-
-DEFAULT = [name for name, scenario in SCENARIOS.items() if scenario.by_default]
