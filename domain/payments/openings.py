@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
@@ -71,12 +71,16 @@ def _wants_intent(order: Order) -> bool:
 def _ready_account(session: Session, order: Order) -> str | None:
     """Return the promoter's connected account where it can take money (docs.stripe.com/connect/destination-charges).
 
-    Without one the charge is the platform's, which then holds the money for the promoter: no sale stops for it.
+    Without one the charge is the platform's, which then holds the money for the promoter: no sale stops for it. An
+    account that Stripe has refused for this order is not tried again, even if a reading should call it ready.
     """
+    refused = exists().where(
+        PaymentTransaction.order_id == order.id, PaymentTransaction.error_code.in_(ACCOUNT_REFUSALS)
+    )
     return session.scalar(
         select(Promoter.stripe_account_id)
         .join(Event, Event.promoter_id == Promoter.id)
-        .where(Event.id == order.event_id, Promoter.stripe_account_state == StripeAccountState.READY)
+        .where(Event.id == order.event_id, Promoter.stripe_account_state == StripeAccountState.READY, ~refused)
     )
 
 
@@ -127,7 +131,7 @@ def _record_trouble_opening(session: Session, attempt_id: UUID, error: VendorErr
             if _wants_intent(order):
                 outcomes.end_unpaid(session, order, OrderReason.PAYMENT_FAILED, now)
             return
-        # Once it has been read, the next attempt does without it.
+        # The next attempt does without it; whether other orders should, its reading tells.
         announce(session, ReadAccount(str(attempt.provider_account_id)), order.request_id)
     elif isinstance(error, UnknownOutcomeError):
         attempt.status = AttemptStatus.UNKNOWN

@@ -230,6 +230,17 @@ class TestTroubleOpening:
         assert till.read(held).stage is OrderStage.AWAITING_PAYMENT
         assert [charge.provider_account_id for charge in till.charges(held)] == [account.id, None]
 
+    def test_an_account_is_not_tried_twice_for_an_order_though_nothing_confirms_its_refusal(self, till, gateway):
+        account = gateway.open_account(None, "by-hand")
+        with till.sessions.begin() as session, bound_to(session):
+            promoter = PromoterFactory(stripe_account_id=account.id)
+            held = hold(TicketTierFactory(event=EventFactory(promoter=promoter)))
+        gateway.fail("open_intent", PermanentVendorError("not there", code=min(ACCOUNT_REFUSALS)))
+        till.open(held)
+        till.open(held)
+        assert till.read(held).stage is OrderStage.AWAITING_PAYMENT
+        assert [charge.provider_account_id for charge in till.charges(held)] == [account.id, None]
+
     def test_such_a_refusal_without_an_account_is_a_refusal(self, till, gateway):
         with till.sessions.begin() as session, bound_to(session):
             held = hold(TicketTierFactory(event=EventFactory(promoter=PromoterFactory(stripe_account_id=None))))
