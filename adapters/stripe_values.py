@@ -43,7 +43,9 @@ def intent_params(request: IntentRequest) -> PaymentIntentCreateParams:
         # A destination charge. No `on_behalf_of`: the platform sells, so it is the merchant on the buyer's statement,
         # and promoters need no card_payments capability (docs.stripe.com/connect/destination-charges).
         params["transfer_data"] = {"destination": request.destination.account_id}
-        params["application_fee_amount"] = request.destination.application_fee
+        if request.destination.application_fee:
+            # No fee is left out instead of being sent as zero: only then is nothing to be refunded of it.
+            params["application_fee_amount"] = request.destination.application_fee
     return params
 
 
