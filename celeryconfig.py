@@ -3,8 +3,8 @@
 from typing import Any
 
 from celery.schedules import crontab
-from kombu import Queue
 
+from adapters.transport import declare_queue, transport_options
 from domain.messages import QUEUES
 from settings import load
 
@@ -14,17 +14,8 @@ broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True  # a worker may be up before its broker
 broker_connection_max_retries = None  # however long the broker is away, the workers wait for it
 broker_connection_timeout = 2
-broker_transport_options = {
-    # A message of a killed worker comes back after this; the rows do not depend on it, so it is only a spare bell.
-    "visibility_timeout": 60,
-    "unacked_restore_interval": 5,
-    # One Redis key per queue: kombu's default keeps four for priorities that we do not use.
-    "priority_steps": [0],
-    # Above the BRPOP time-out of one second, so that only a dead connection is cut.
-    "socket_timeout": 5,
-    "socket_connect_timeout": 1,
-    "socket_keepalive": True,
-}
+broker_transport_options = transport_options(broker_url, sentinel_master=_settings.celery_broker_master)
+broker_heartbeat = 10  # RabbitMQ and its workers notice within 20 s that the other is gone
 broker_pool_limit = 32  # Flower takes two per worker that it inspects, and waits for ever if there are too few
 
 result_backend = None  # the row is the record
@@ -34,12 +25,14 @@ accept_content = ["json"]
 enable_utc = True
 timezone = "UTC"
 
-task_queues = [Queue(name) for name in QUEUES]
-task_create_missing_queues = True  # the tiers' queues come and go with the tiers
+task_default_exchange = "ticket_vendor"
+task_queues = [declare_queue(name, broker_url) for name in QUEUES]
+task_create_missing_queues = False  # the tiers' queues come and go with the tiers, by `know_queue` alone
 task_default_queue = "sweep"
 
 task_acks_late = True  # a killed worker's message comes back
 task_reject_on_worker_lost = True  # as above, for a killed child; attempts are counted in the rows
+worker_consumer = "workers.consumer:Consumer"
 worker_prefetch_multiplier = 1  # nobody sits on work that another could do
 worker_cancel_long_running_tasks_on_connection_loss = False  # each step can be repeated; cutting it gains nothing
 task_time_limit = 60  # vendors' time-outs are far below; only a stuck child meets this

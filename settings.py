@@ -58,11 +58,15 @@ class Settings(BaseSettings):
     # Addresses hold passwords: they are not shown with the object.
     database_url: Annotated[PostgresDsn, Field(repr=False)]
     migration_database_url: Annotated[PostgresDsn | None, Field(repr=False)] = None
+    fence_database_url: Annotated[PostgresDsn | None, Field(repr=False)] = None
+    """The allocators' way past a transaction pooler; given, `database_url` leads through one."""
     database_pool_size: Count = 20
     database_max_overflow: Annotated[int, Field(ge=0)] = 10
     database_pool_timeout_seconds: Seconds = 5
     redis_url: Annotated[str, Field(repr=False, pattern=r"^(rediss?|unix)://")]
-    celery_broker_url: Annotated[str | None, Field(repr=False, pattern=r"^[a-z+]+://")] = None
+    celery_broker_url: Annotated[str | None, Field(repr=False, pattern=r"^(rediss?|sentinel|amqps?)://")] = None
+    celery_broker_master: str | None = None
+    """The name under which Sentinels watch their master; needed with `sentinel://` alone."""
 
     jwt_keys: Annotated[dict[str, SecretStr], NoDecode]
     """Signing keys of access and refresh tokens as `kid:secret,kid:secret`; the first one signs."""
@@ -177,6 +181,14 @@ class Settings(BaseSettings):
             raise ValueError("HOLD_LIMIT_SECONDS must not be below HOLD_SECONDS")
         return self
 
+    @model_validator(mode="after")
+    def _messages_can_travel(self) -> Self:
+        if self.broker_url.startswith("unix"):
+            raise ValueError("CELERY_BROKER_URL is needed where REDIS_URL is a unix:// socket")
+        if self.broker_url.startswith("sentinel") != (self.celery_broker_master is not None):
+            raise ValueError("CELERY_BROKER_MASTER is needed with sentinel:// in CELERY_BROKER_URL, and only there")
+        return self
+
     @property
     def broker_url(self) -> str:
         """Where Celery's messages travel; Redis unless another broker is named."""
@@ -186,6 +198,11 @@ class Settings(BaseSettings):
     def stripe_webhook_secrets(self) -> tuple[str, ...]:
         """Every secret by which a webhook of Stripe's may be signed."""
         return tuple(part.strip() for part in self.stripe_webhook_secret.get_secret_value().split(","))
+
+    @property
+    def session_database_url(self) -> str:
+        """The runtime role's address at which a session is one's own, as the fence needs it."""
+        return str(self.fence_database_url or self.database_url)
 
     @property
     def owner_database_url(self) -> str:

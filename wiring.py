@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from adapters.broker import Broker
 from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
 from domain.one_time_tokens import TokenKeyring
@@ -25,7 +26,18 @@ def open_database(settings: Settings, dispatcher: Dispatcher, *, process: str) -
     limits = PoolLimits(
         settings.database_pool_size, settings.database_max_overflow, settings.database_pool_timeout_seconds
     )
-    return open_sessions(open_engine(str(settings.database_url), limits, application_name=process), dispatcher)
+    engine = open_engine(
+        str(settings.database_url),
+        limits,
+        application_name=process,
+        through_pooler=settings.fence_database_url is not None,
+    )
+    return open_sessions(engine, dispatcher)
+
+
+def open_broker(settings: Settings, *, timeout_seconds: float) -> Broker:
+    """Return the way to ask the broker about itself."""
+    return Broker(settings.broker_url, timeout_seconds=timeout_seconds, sentinel_master=settings.celery_broker_master)
 
 
 def open_gateway(settings: Settings) -> PaymentGateway:

@@ -1,35 +1,67 @@
 """What the broker says about itself: whether it answers, and how many messages lie in its queues."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import cast
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from kombu import Connection
+from kombu.exceptions import KombuError
+
+from adapters.transport import transport_options
+
+NOT_FOUND = 404
+"""RabbitMQ's answer to a question about a queue that it does not have."""
+
+
+class BrokerError(Exception):
+    """The broker did not answer, or not in time."""
 
 
 class Broker:
-    """Asks a Redis-protocol broker, briefly and once; every answer that is late is a `redis.RedisError`."""
+    """Asks a broker of any kind, briefly and once; every failure is a `BrokerError`."""
 
-    def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        self._redis = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+    def __init__(self, url: str, *, timeout_seconds: float, sentinel_master: str | None = None) -> None:
+        self._url = url
+        self._timeout_seconds = timeout_seconds
+        self._options = transport_options(url, sentinel_master=sentinel_master, socket_seconds=timeout_seconds)
 
     def ping(self) -> None:
         """Return if the broker answers."""
-        self._redis.ping()
+        with self._connect():
+            pass
 
-    def depths(self, queues: Sequence[str]) -> dict[str, int]:
-        """Return how many messages wait in each queue.
+    def depths(self, queues: Collection[str]) -> dict[str, int]:
+        """Return how many messages wait in each queue."""
+        with self._connect() as connection:
+            return count_waiting(connection, queues)
 
-        A queue is a list by its own name, as `priority_steps: [0]` has it (celeryconfig); messages that a worker has
-        taken and not acknowledged are not in it.
-        """
-        with self._redis.pipeline(transaction=False) as pipeline:
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        connection = Connection(self._url, connect_timeout=self._timeout_seconds, transport_options=self._options)
+        try:
+            with connection:
+                # Opening a channel is the first question: the Redis transport has asked nothing before.
+                connection.default_channel  # noqa: B018
+                yield connection
+        except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
+            raise BrokerError(type(error).__name__) from error
+
+
+def count_waiting(connection: Connection, queues: Collection[str]) -> dict[str, int]:
+    """Return how many messages lie in each queue that nobody has fetched; none where there is no such queue."""
+    channel = connection.default_channel
+    if connection.transport.driver_type == "redis":
+        # A queue is a list by its own name, as `priority_steps` has it; thousands are asked for in one round trip.
+        with channel.client.pipeline(transaction=False) as pipeline:
             for queue in queues:
                 pipeline.llen(queue)
             return dict(zip(queues, cast(list[int], pipeline.execute()), strict=True))
+    counts = dict.fromkeys(queues, 0)
+    for queue in queues:
+        try:
+            counts[queue] = int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors as error:
+            if getattr(error, "code", NOT_FOUND) != NOT_FOUND:
+                raise
+            channel = connection.channel()  # RabbitMQ has closed the other one over it
+    return counts

@@ -21,8 +21,13 @@ class PoolLimits:
     timeout_seconds: float
 
 
-def open_engine(url: str, limits: PoolLimits, *, application_name: str) -> Engine:
-    """Return a pooled engine whose connections are checked before use and thrown away by a forked child."""
+def open_engine(url: str, limits: PoolLimits, *, application_name: str, through_pooler: bool = False) -> Engine:
+    """Return a pooled engine whose connections are checked before use and thrown away by a forked child.
+
+    Through a transaction pooler such as PgBouncer a session is somebody else's after each commit: nothing may be left
+    in it. The role must then bring `SESSION` by itself (docs/scaling.md).
+    """
+    session = {"prepare_threshold": None} if through_pooler else {"options": _options(SESSION)}
     engine = create_engine(
         url,
         pool_size=limits.size,
@@ -30,7 +35,7 @@ def open_engine(url: str, limits: PoolLimits, *, application_name: str) -> Engin
         pool_timeout=limits.timeout_seconds,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, "options": _OPTIONS},
+        connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, **session},
     )
     # A socket shared with the parent would mix two conversations.
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
@@ -45,12 +50,17 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
     (postgresql.org/docs/current/runtime-config-client.html).
     """
     silence = int(silence_seconds * 1000)
-    options = (
-        f"-c idle_session_timeout={silence} -c idle_in_transaction_session_timeout={silence} "
-        f"-c statement_timeout={silence} -c lock_timeout={silence // 2} -c tcp_user_timeout={silence} "
-        f"-c tcp_keepalives_idle=1 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 "
-        f"-c enable_seqscan=off"
-    )
+    session: dict[str, str | int] = {
+        "idle_session_timeout": silence,
+        "idle_in_transaction_session_timeout": silence,
+        "statement_timeout": silence,
+        "lock_timeout": silence // 2,
+        "tcp_user_timeout": silence,
+        "tcp_keepalives_idle": 1,
+        "tcp_keepalives_interval": 1,
+        "tcp_keepalives_count": 3,
+        "enable_seqscan": "off",
+    }
     return create_engine(
         url,
         poolclass=NullPool,
@@ -59,18 +69,26 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
             "connect_timeout": 2,
             **_KEEPALIVE,
             "tcp_user_timeout": silence,
-            "options": options,
+            "options": _options(session),
         },
     )
 
 
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-# `enable_seqscan`: a plan made while a table was empty would be a sequential scan, and kept as the table grows; every
-# query here has its index (docs/adr/0012).
-_OPTIONS = (
-    "-c enable_seqscan=off -c timezone=UTC -c statement_timeout=15000 -c lock_timeout=5000 "
-    "-c idle_in_transaction_session_timeout=10000"
-)
+SESSION: dict[str, str | int] = {
+    # A plan made while a table was empty would be a sequential scan, and kept as the table grows; every query here has
+    # its index (docs/adr/0012).
+    "enable_seqscan": "off",
+    "timezone": "UTC",
+    "statement_timeout": 15_000,
+    "lock_timeout": 5_000,
+    "idle_in_transaction_session_timeout": 10_000,
+}
+"""What a session of web and workers runs with; times in milliseconds."""
+
+
+def _options(session: dict[str, str | int]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in session.items())
 
 
 def open_sessions(engine: Engine, dispatch: Dispatch) -> sessionmaker[Session]:

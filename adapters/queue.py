@@ -7,14 +7,15 @@ published stays for the next try, bounded; the rows behind the messages do not d
 import atexit
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import ChannelError
 
+from adapters.broker import count_waiting
 from adapters.logs import current_request_id
+from adapters.transport import ANSWER_SECONDS, know_queue
 from domain.messages import Announcements, Message
 
 log = structlog.get_logger()
@@ -107,22 +108,16 @@ def send(app: Celery, message: Message, *, request_id: str | None = None, produc
     app.send_task(
         message.task,
         kwargs=message.payload(),
-        queue=message.queue,
+        queue=know_queue(app, message.queue),
         headers={"request_id": request_id} if request_id else None,
         producer=producer,
         retry=False,
+        confirm_timeout=ANSWER_SECONDS,
         ignore_result=True,
     )
 
 
-def find_idle(app: Celery, queues: Iterable[str]) -> set[str]:
+def find_idle(app: Celery, queues: Collection[str]) -> set[str]:
     """Return those of the queues in which no message lies that was not fetched yet."""
     with app.connection_for_write() as connection:
-        return {queue for queue in queues if not _count_waiting(connection.default_channel, queue)}
-
-
-def _count_waiting(channel: Any, queue: str) -> int:
-    try:
-        return int(channel.queue_declare(queue, passive=True).message_count)
-    except ChannelError:
-        return 0  # there is no such queue, or Redis dropped the empty list
+        return {queue for queue, waiting in count_waiting(connection, queues).items() if not waiting}

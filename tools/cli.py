@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _open_sessions() -> sessionmaker[Session]:
-    return sessionmaker(create_engine(str(load().database_url), poolclass=NullPool))
+    return sessionmaker(create_engine(load().session_database_url, poolclass=NullPool))
 
 
 def _give_role(email: str, role: UserRole) -> int:

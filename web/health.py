@@ -8,13 +8,13 @@ from concurrent.futures import TimeoutError as LateError
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-import redis
 from flask import Response, current_app
 from flask_openapi import APIBlueprint, Tag
 from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.broker import Broker
+import wiring
+from adapters.broker import BrokerError
 from domain import health
 from web import metrics
 from web.auth import public
@@ -61,7 +61,7 @@ class Readiness:
 
     def __init__(self, found: Services) -> None:
         self._services = found
-        self._broker = Broker(found.settings.broker_url, timeout_seconds=DEADLINE / 2)
+        self._broker = wiring.open_broker(found.settings, timeout_seconds=DEADLINE / 2)
         self._line = Probe(self._read_line, keep=ANSWERS_KEPT)
         self._ping = Probe(self._broker.ping, keep=ANSWERS_KEPT)
 
@@ -90,7 +90,7 @@ def _hear(future: Future[Any]) -> Part:
         future.result(DEADLINE)
     except LateError:
         return Part(ok=False, detail="does not answer in time")
-    except (SQLAlchemyError, redis.RedisError) as error:
+    except (SQLAlchemyError, BrokerError) as error:
         # Addresses and statements are nobody's business here; the log has them.
         return Part(ok=False, detail=f"fails ({type(error).__name__})")
     return Part(ok=True, detail="answers")

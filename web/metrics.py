@@ -10,7 +10,6 @@ from concurrent.futures import TimeoutError as LateError
 from datetime import datetime
 from pathlib import Path
 
-import redis
 from flask import Flask, Response, current_app, g, request
 from prometheus_client import Histogram, values
 from prometheus_client.exposition import choose_encoder
@@ -19,7 +18,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.broker import Broker
+import wiring
+from adapters.broker import BrokerError
 from domain import health
 from domain.messages import QUEUES
 from web.probes import Probe
@@ -98,7 +98,7 @@ class _Gauges(Collector):
     def __init__(self, app: Flask) -> None:
         # The services are looked up at each scrape, because the probes' threads know no current app.
         self._app = app
-        self._broker = Broker(services_of(app).settings.broker_url, timeout_seconds=BROKER_TIMEOUT)
+        self._broker = wiring.open_broker(services_of(app).settings, timeout_seconds=BROKER_TIMEOUT)
         self._rows = Probe(self._read_rows, keep=GAUGES_KEPT)
         self._stages = Probe(self._read_stages, keep=STAGES_KEPT)
         self._attention = Probe(self._read_attention, keep=STAGES_KEPT)
@@ -122,7 +122,7 @@ class _Gauges(Collector):
             has_rows = 0
         try:
             yield _gauge("ticket_vendor_queue_messages", "Messages in a queue.", "queue", depths.result(DEADLINE))
-        except (redis.RedisError, SQLAlchemyError, LateError):
+        except (BrokerError, SQLAlchemyError, LateError):
             has_depths = 0
         yield GaugeMetricFamily("ticket_vendor_rows_up", "Whether the rows could be read in time.", has_rows)
         yield GaugeMetricFamily("ticket_vendor_queues_up", "Whether the queues could be read in time.", has_depths)

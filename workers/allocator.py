@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.database import dispatch_after_commit, open_fence_engine
+from adapters.transport import know_queue
 from domain.messages import tier_queue
 from workers.app import app, clock, clocks, dispatcher, settings
 from workers.fence import Pace, TierOwner
@@ -28,7 +29,7 @@ app.conf.worker_send_task_events = False
 def owner() -> TierOwner:
     """Return this process's owner of tiers."""
     engine = open_fence_engine(
-        str(settings().database_url),
+        settings().session_database_url,
         silence_seconds=settings().fence_silence_seconds,
         application_name="allocator",
     )
@@ -49,7 +50,8 @@ class ConsumeOwnedTiers(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Let the queues follow the locks from now on; also after each reconnection to the broker."""
-        self._consumed: frozenset[str] = frozenset()
+        # After a reconnection Celery consumes again what it did before, also of tiers that were lost meanwhile.
+        self._consumed = frozenset(consumer.app.amqp.queues.consume_from)
         self._timer = consumer.timer.call_repeatedly(SYNC_SECONDS, self._follow, (consumer,))
 
     def stop(self, _consumer: Any) -> None:
@@ -59,6 +61,7 @@ class ConsumeOwnedTiers(bootsteps.StartStopStep):
     def _follow(self, consumer: Any) -> None:
         wanted = frozenset(tier_queue(tier_id) for tier_id in owner().owned)
         for queue in wanted - self._consumed:
+            know_queue(consumer.app, queue)
             consumer.add_task_queue(queue)
         for queue in self._consumed - wanted:
             consumer.cancel_task_queue(queue)

@@ -132,6 +132,25 @@ class TestStart:
         monkeypatch.setenv("HOLD_SECONDS", "1201")
         assert "HOLD_LIMIT_SECONDS must not be below HOLD_SECONDS" in complaint(capsys)
 
+    @pytest.mark.parametrize(
+        ("address", "master", "reason"),
+        [
+            ("kafka://127.0.0.1", "", "CELERY_BROKER_URL: String should match pattern"),
+            ("sentinel://127.0.0.1:26379", "", "CELERY_BROKER_MASTER is needed with sentinel://"),
+            ("amqp://127.0.0.1", "tickets", "CELERY_BROKER_MASTER is needed with sentinel://"),
+        ],
+    )
+    def test_refuses_a_broker_that_it_cannot_talk_to(self, env_file, monkeypatch, capsys, address, master, reason):
+        monkeypatch.setenv("CELERY_BROKER_URL", address)
+        monkeypatch.setenv("CELERY_BROKER_MASTER", master)
+        assert reason in complaint(capsys)
+
+    def test_refuses_to_send_messages_through_a_socket_file(self, env_file, monkeypatch, capsys):
+        monkeypatch.setenv("REDIS_URL", "unix:///run/redis.sock")
+        assert "CELERY_BROKER_URL is needed where REDIS_URL is a unix:// socket" in complaint(capsys)
+        monkeypatch.setenv("CELERY_BROKER_URL", NEEDED["REDIS_URL"])
+        assert load().broker_url == NEEDED["REDIS_URL"]
+
     def test_keeps_secrets_out_of_its_complaint(self, env_file, monkeypatch, capsys):
         monkeypatch.setenv("JWT_KEYS", "hunter2")
         monkeypatch.setenv("DATABASE_URL", "mysql://app:hunter2@127.0.0.1/vendor")

@@ -48,7 +48,7 @@ def main() -> int:
         print("Demo accounts are for the local stack only.", file=sys.stderr)
         return 1
     password_hash = PasswordHasher(rounds=settings.bcrypt_rounds).hash(os.environ["DEMO_PASSWORD"])
-    with orm.Session(create_engine(str(settings.database_url))) as session, session.begin():
+    with orm.Session(create_engine(settings.session_database_url)) as session, session.begin():
         emails = [account.email for account in ACCOUNTS]
         there = set(session.scalars(select(User.email).where(User.email.in_(emails), User.deleted_at.is_(None))))
         for account in ACCOUNTS:
