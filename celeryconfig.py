@@ -52,6 +52,7 @@ beat_schedule: dict[str, dict[str, Any]] = {
     "refund cancelled events": {"task": "sweep.refund", "schedule": _settings.sweep_seconds},
     "read promoters' accounts": {"task": "sweep.read_accounts", "schedule": 60.0},
     "refresh analytics": {"task": "sweep.refresh", "schedule": _settings.analytics_seconds},
+    "audit the invariants": {"task": "sweep.audit", "schedule": _settings.sweep_seconds},
     "tidy what expired": {"task": "sweep.tidy", "schedule": 3600.0},
 }
 for _entry in beat_schedule.values():

@@ -7,6 +7,7 @@ Every value has a default that suits a developer's machine, except addresses and
 import base64
 import os
 import sys
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, Self
@@ -193,6 +194,11 @@ class Settings(BaseSettings):
     def broker_url(self) -> str:
         """Where Celery's messages travel; Redis unless another broker is named."""
         return self.celery_broker_url or self.redis_url
+
+    @property
+    def step_patience(self) -> timedelta:
+        """How long a step may take that no clock bounds: the sweep has rung for it thirty times by then."""
+        return timedelta(seconds=30 * self.stall_seconds)
 
     @property
     def stripe_webhook_secrets(self) -> tuple[str, ...]:

@@ -109,6 +109,30 @@ def count_attention(session: Session) -> dict[str, int]:
     return {str(what): count for what, count in session.execute(_ATTENTION)}
 
 
+_BREACHES = text("""
+    SELECT broken.name, sum(jsonb_array_length(broken.ids)) FROM inspections, jsonb_each(breaches) AS broken (name, ids)
+    GROUP BY broken.name
+""")
+
+
+def count_breaches(session: Session) -> dict[str, int]:
+    """Count the rows that break an invariant for good, by its name, as the sweep last saw them."""
+    return {str(name): int(count) for name, count in session.execute(_BREACHES)}
+
+
+_UNINSPECTED = text("""
+    SELECT min(coalesce(inspections.due_at, events.published_at))
+    FROM events LEFT JOIN inspections ON inspections.event_id = events.id
+    WHERE events.published_at IS NOT NULL
+""")
+
+
+def inspection_due(session: Session) -> datetime | None:
+    """Return since when, or when, the next event's invariants are to be looked at; None if there is no event."""
+    due: datetime | None = session.scalar(_UNINSPECTED)
+    return due
+
+
 def tier_queues(session: Session, now: datetime) -> list[str]:
     """Return the names of the queues of all tiers whose event is still to come, or going on."""
     tiers = session.scalars(

@@ -24,6 +24,7 @@ from domain.rules.money import written
 from domain.rules.statements import Mismatch
 from domain.rules.states import UserRole
 from settings import load
+from tools import audit
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,8 +39,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     statement.add_argument("event_ids", type=UUID, nargs="*", metavar="EVENT_ID")
     statement.add_argument("--all", action="store_true", help="every event that was ever published")
+    commands.add_parser("audit", help="look at every invariant, heal what can be healed, and fail if one was broken")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "audit":
+            return audit.audit(_open_sessions(), load().step_patience)
         if options.command == "role":
             return _give_role(options.email, UserRole(options.role))
         if bool(options.event_ids) == options.all:

@@ -102,6 +102,7 @@ class _Gauges(Collector):
         self._rows = Probe(self._read_rows, keep=GAUGES_KEPT)
         self._stages = Probe(self._read_stages, keep=STAGES_KEPT)
         self._attention = Probe(self._read_attention, keep=STAGES_KEPT)
+        self._audit = Probe(self._read_audit, keep=STAGES_KEPT)
         self._depths = Probe(self._read_depths, keep=GAUGES_KEPT)
 
     def describe(self) -> Iterable[Metric]:
@@ -111,13 +112,14 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the gauges as they are now."""
         backlog, stages, depths = self._rows.ask(), self._stages.ask(), self._depths.ask()
-        attention = self._attention.ask()
+        attention, audit = self._attention.ask(), self._audit.ask()
         now = services_of(self._app).clock.now()
         has_rows = has_depths = 1
         try:
             yield from _tell_backlog(backlog.result(DEADLINE), now)
             yield _gauge("ticket_vendor_orders", "Orders, by stage.", "stage", stages.result(DEADLINE))
             yield _gauge("ticket_vendor_money_attention", ATTENTION_MEANING, "what", attention.result(DEADLINE))
+            yield from _tell_audit(*audit.result(DEADLINE), now)
         except (SQLAlchemyError, LateError):
             has_rows = 0
         try:
@@ -139,6 +141,10 @@ class _Gauges(Collector):
         with services_of(self._app).sessions() as session:
             return health.count_attention(session)
 
+    def _read_audit(self) -> tuple[dict[str, int], datetime | None]:
+        with services_of(self._app).sessions() as session:
+            return health.count_breaches(session), health.inspection_due(session)
+
     def _read_depths(self) -> dict[str, int]:
         with services_of(self._app).sessions() as session:
             tiers = health.tier_queues(session, services_of(self._app).clock.now())
@@ -155,6 +161,12 @@ def _tell_backlog(backlog: health.Backlog, now: datetime) -> Iterator[Metric]:
     yield _gauge("ticket_vendor_oldest_waiting_seconds", "How long the first of them has waited.", "tier", ages)
     yield _gauge("ticket_vendor_outbox_mails", "Mails still to be sent or found out about.", "status", backlog.mails)
     yield _gauge("ticket_vendor_inbox_events", "Webhook events not handled yet.", "provider", backlog.events)
+
+
+def _tell_audit(breaches: Mapping[str, int], due_at: datetime | None, now: datetime) -> Iterator[Metric]:
+    overdue = max(0.0, (now - due_at).total_seconds()) if due_at else 0.0
+    yield _gauge("ticket_vendor_invariant_breaches", "Rows that break an invariant.", "invariant", breaches)
+    yield GaugeMetricFamily("ticket_vendor_audit_overdue_seconds", "How late the next look at them is.", overdue)
 
 
 def _gauge(name: str, meaning: str, label: str, series: Mapping[str, float]) -> GaugeMetricFamily:

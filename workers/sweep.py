@@ -1,11 +1,13 @@
 """Beat's jobs: each looks at rows, none depends on any message having arrived."""
 
+import time
 from datetime import timedelta
 
 import structlog
 
 from adapters.queue import find_idle
 from domain import payout_accounts, sweep
+from domain.invariants import inspection
 from domain.messages import PAYMENTS, ReadFeed
 from domain.payments import cancelled_events, reconciliation, statements
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
@@ -18,6 +20,9 @@ ORDERS_IN_BUSY_QUEUE = 10
 """So many orders of cancelled events are undone beside other work: thousands of refunds at once would stand in front of
 the payments of every other event, whose buyers' clocks run.
 """
+
+AUDIT_SECONDS = 2.0
+"""After so long a round looks at no other event: clocks run out meanwhile, and this process ends them."""
 
 
 @app.task(name="sweep.ring")
@@ -90,3 +95,15 @@ def tidy() -> None:
     """Delete what nobody can use any more."""
     with sessions().begin() as session:
         sweep.tidy(session, clock.now())
+
+
+@app.task(name="sweep.audit")
+def audit() -> None:
+    """Look at the invariants of the events that are due, and heal what can be healed; alarms are logged there."""
+    ends = time.monotonic() + AUDIT_SECONDS
+    with sessions()() as session:
+        due = inspection.find_due(session, clock.now())
+    for event_id in due:
+        inspection.inspect_event(sessions(), event_id, clock.now(), settings().step_patience)
+        if time.monotonic() > ends:
+            return

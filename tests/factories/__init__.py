@@ -4,7 +4,7 @@
 """
 
 from tests.factories.accounts import PASSWORD, AccountTokenFactory, PromoterFactory, RefreshTokenFactory, UserFactory
-from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory
+from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
 from tests.factories.money import (
@@ -28,6 +28,7 @@ __all__ = [
     "EmailNotificationFactory",
     "EventFactory",
     "IdempotencyKeyFactory",
+    "InspectionFactory",
     "LedgerEntryFactory",
     "OrderFactory",
     "PaymentFeedFactory",

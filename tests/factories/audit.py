@@ -1,11 +1,12 @@
-"""Entries of the audit log, and the personal values that they refer to."""
+"""Entries of the audit log, the personal values that they refer to, and looks at the invariants."""
 
 import factory
 from uuid_utils.compat import uuid7
 
-from domain.models import AuditLog, AuditPersonalValue
+from domain.models import AuditLog, AuditPersonalValue, Inspection
 from tests.factories.accounts import UserFactory
-from tests.factories.base import RowFactory
+from tests.factories.base import RowFactory, from_now
+from tests.factories.catalog import EventFactory
 
 
 class AuditLogFactory(RowFactory):
@@ -29,3 +30,14 @@ class AuditPersonalValueFactory(RowFactory):
     field = "email"
     old_value = "before@example.com"
     new_value = "after@example.com"
+
+
+class InspectionFactory(RowFactory):
+    """By default a look that found nothing broken, the next of which is due."""
+
+    class Meta:
+        model = Inspection
+
+    event_id = factory.LazyFunction(lambda: EventFactory().id)
+    made_at = factory.LazyFunction(lambda: from_now(minutes=-2))
+    due_at = factory.LazyFunction(lambda: from_now(minutes=-1))

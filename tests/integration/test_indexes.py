@@ -25,6 +25,8 @@ from domain import (
     waitlist,
 )
 from domain.audit import Actor
+from domain.invariants.breaches import Scope
+from domain.invariants.inspection import INVARIANTS
 from domain.listings import EventFilter
 from domain.models import Order, Ticket, Waitlist
 from domain.payments import disputes, late_payments, reconciliation, refunds, sales
@@ -263,6 +265,14 @@ QUESTIONS = {
         lambda session: session.scalar(select(Order.id).where(Order.stripe_payment_intent_id == "pi_50000")),
         {"uq_orders_stripe_payment_intent_id"},
     ),
+}
+
+
+# Each walks the indexes of one event's rows: which, is the planner's choice, as long as nothing is read whole.
+AUDIT = Scope([key("event", 2)], NOW, timedelta(minutes=5))
+QUESTIONS |= {
+    f"who breaks {invariant.name}": (lambda session, ask=invariant.find: ask(session, AUDIT), set())
+    for invariant in INVARIANTS
 }
 
 

@@ -1,13 +1,17 @@
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from domain.errors import RetryableVendorError
+from domain.invariants.inspection import INVARIANTS
 from domain.models import AuditLog, User
 from domain.ports import ChargeReading
 from domain.rules.states import EventStatus, OrderStage, UserRole
 from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, bound_to
 from tests.factories.accounts import UserFactory
+from tests.integration.market import Market, is_served, until
 from tools import cli
 
 
@@ -138,3 +142,59 @@ class TestStatement:
             cli.main(["statement", *arguments])
         assert stop.value.code == 2
         assert "vendor statement" in capsys.readouterr().err
+
+
+class TestAudit:
+    @pytest.fixture
+    def market(self, sessions, postgres):
+        market = Market(sessions, postgres)
+        yield market
+        market.close()
+
+    @pytest.fixture(autouse=True)
+    def _soon(self, monkeypatch):
+        monkeypatch.setattr(cli.audit, "SECOND_LOOK", timedelta(seconds=5))
+
+    def test_says_of_each_invariant_that_it_holds(self, market, capsys):
+        tier = market.tier()
+        market.own()
+        until(is_served(market, market.orders(tier, 3)))
+        capsys.readouterr()
+        assert cli.main(["audit"]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == "1 events"
+        assert [line.split()[:3] for line in said[1:-1]] == [["ok", each.name, "0"] for each in INVARIANTS]
+        assert said[-1] == "Every invariant holds."
+
+    def test_heals_the_counters_through_their_consumer_and_fails_all_the_same(self, market, capsys):
+        tier = market.tier()
+        market.own()
+        until(is_served(market, market.orders(tier, 2)))
+        market.as_owner("UPDATE ticket_tiers SET reserved = 5 WHERE id = :id", id=tier.id)
+        assert cli.main(["audit"]) == 1
+        assert market.counters(tier) == (2, 0)
+        said = capsys.readouterr().out
+        assert (
+            f"healed  counters_equal_rows: {tier.name} ({tier.id}): reserved 5 and sold 0, by its rows 2 and 0" in said
+        )
+        assert said.endswith("Every invariant holds.\n")
+        assert cli.main(["audit"]) == 0
+
+    def test_names_what_it_cannot_heal(self, market, capsys):
+        tier = market.tier()
+        market.own()
+        (order_id,) = market.orders(tier)
+        until(is_served(market, [order_id]))
+        market.as_owner("UPDATE orders SET fees = fees + 1, tax = tax - 1 WHERE id = :id", id=order_id)
+        assert cli.main(["audit"]) == 1
+        said = capsys.readouterr().out
+        named = next(line for line in said.splitlines() if line.startswith("BROKEN  "))
+        assert named.startswith("BROKEN  orders_add_up: TV-")
+        assert f" ({order_id}): total " in named
+        assert said.endswith("Something is still broken.\n")
+
+    def test_waits_for_an_owner_only_so_long(self, market, monkeypatch, capsys):
+        monkeypatch.setattr(cli.audit, "SECOND_LOOK", timedelta(seconds=1))
+        tier = market.tier()
+        assert cli.main(["audit"]) == 1
+        assert f"BROKEN  one_owner: {tier.name} ({tier.id}): 0 sessions hold its lock" in capsys.readouterr().out

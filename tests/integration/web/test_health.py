@@ -17,6 +17,8 @@ from domain.models import Order, PaymentTransaction
 from domain.rules.states import AttemptKind, AttemptStatus, MailStatus, OrderStage
 from tests.factories import (
     EmailNotificationFactory,
+    EventFactory,
+    InspectionFactory,
     OrderFactory,
     PaymentTransactionFactory,
     TicketTierFactory,
@@ -219,6 +221,20 @@ class TestMetrics:
             WebhookEventFactory()
         found = scrape(client)
         assert [found["ticket_vendor_money_attention", name] for name in names] == [1] * 5
+
+    def test_gauges_what_breaks_an_invariant(self, client, sessions):
+        with sessions.begin() as session, bound_to(session):
+            for ids in (["a", "b"], ["c"]):
+                InspectionFactory(breaches={"orders_add_up": ids}, suspects={"one_owner": ["t"]})
+        found = scrape(client)
+        assert found["ticket_vendor_invariant_breaches", "orders_add_up"] == 3
+        assert ("ticket_vendor_invariant_breaches", "one_owner") not in found
+        assert found["ticket_vendor_audit_overdue_seconds",] == pytest.approx(60, abs=10)
+
+    def test_an_event_that_was_never_audited_is_overdue_since_it_was_published(self, client, sessions):
+        with sessions.begin() as session:
+            EventFactory(session=session, published_at=from_now(hours=-2))
+        assert scrape(client)["ticket_vendor_audit_overdue_seconds",] == pytest.approx(7200, abs=10)
 
     def test_gauges_the_queues_of_the_broker_tiers_included(self, client, sessions, redis):
         with sessions.begin() as session, bound_to(session):

@@ -30,11 +30,13 @@ from domain.messages import (
 )
 from domain.models import (
     EmailNotification,
+    Inspection,
     Order,
     PaymentTransaction,
     Promoter,
     Statement,
     Ticket,
+    TicketTier,
     Waitlist,
     WebhookEvent,
 )
@@ -55,6 +57,7 @@ from tests.factories import (
     EventFactory,
     OrderFactory,
     PromoterFactory,
+    TicketTierFactory,
     WaitlistFactory,
     WebhookEventFactory,
     bound_to,
@@ -380,6 +383,25 @@ class TestSweep:
             (statement,) = session.scalars(select(Statement))
         assert announced == [MakeStatement(statement.id)]
         assert statement.event_id == paid.event_id
+
+    def test_audits_the_events_that_are_due(self, sessions, announced):
+        with sessions.begin() as session, bound_to(session):
+            tier = TicketTierFactory(reserved=3)
+        deliver_twice(sessions, "sweep.audit")
+        with sessions() as session:
+            found = session.get_one(Inspection, tier.event_id)
+            assert session.get_one(TicketTier, tier.id).recount_due
+        assert found.suspects["counters_equal_rows"] == [str(tier.id)]
+        assert announced.count(ServeTier(tier.id)) == 1
+
+    def test_an_audit_makes_room_for_the_other_jobs(self, sessions, monkeypatch):
+        monkeypatch.setattr(sweep_tasks, "AUDIT_SECONDS", -1)
+        with sessions.begin() as session, bound_to(session):
+            EventFactory.create_batch(2)
+        for count in (1, 2):
+            deliver("sweep.audit")
+            with sessions() as session:
+                assert len(session.scalars(select(Inspection)).all()) == count
 
     def test_tidy(self, sessions):
         deliver_twice(sessions, "sweep.tidy")

@@ -1,0 +1,119 @@
+"""Invariants of the tiers: their counters, their owners, and the line before them.
+
+A chain of decisions, where there is one, is checked here too: one more `Invariant` in `INVARIANTS`.
+"""
+
+from sqlalchemy import text
+
+from domain.invariants import heals
+from domain.invariants.breaches import Invariant
+
+_NEVER_OVERSOLD = text("""
+    SELECT id, name, format('reserved %s and sold %s of %s', reserved, sold, quantity) AS fault
+    FROM ticket_tiers
+    WHERE event_id = ANY(:event_ids) AND (reserved < 0 OR sold < 0 OR reserved + sold > quantity)
+    ORDER BY id LIMIT :most
+""")
+
+# Counters and items change in one transaction, so that every snapshot is exact.
+_COUNTERS_EQUAL_ROWS = text("""
+    WITH counted AS (
+        SELECT item.tier_id,
+            coalesce(sum(item.quantity) FILTER (WHERE item.inventory_state = 'reserved'), 0) AS reserved,
+            coalesce(sum(item.quantity - item.returned) FILTER (WHERE item.inventory_state = 'sold'), 0) AS sold
+        FROM orders JOIN order_items AS item ON item.order_id = orders.id
+        WHERE orders.event_id = ANY(:event_ids)
+        GROUP BY item.tier_id
+    )
+    SELECT tier.id, tier.name,
+        format('reserved %s and sold %s, by its rows %s and %s', tier.reserved, tier.sold,
+               coalesce(counted.reserved, 0), coalesce(counted.sold, 0)) AS fault,
+        -- A recount that breaks the CHECK would stop the tier.
+        coalesce(counted.reserved + counted.sold, 0) <= tier.quantity AS can_heal
+    FROM ticket_tiers AS tier LEFT JOIN counted ON counted.tier_id = tier.id
+    WHERE tier.event_id = ANY(:event_ids)
+      AND (tier.reserved, tier.sold) <> (coalesce(counted.reserved, 0), coalesce(counted.sold, 0))
+    ORDER BY tier.id LIMIT :most
+""")
+
+_TICKETS_WITHIN_SOLD = text("""
+    WITH live AS (
+        SELECT tier_id, count(*) AS tickets FROM tickets
+        WHERE event_id = ANY(:event_ids) AND status IN ('valid', 'used')
+        GROUP BY tier_id
+    )
+    SELECT tier.id, tier.name,
+        format('%s live tickets, sold %s and to be sold %s', live.tickets, tier.sold, promised.seats) AS fault
+    FROM live JOIN ticket_tiers AS tier ON tier.id = live.tier_id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(item.quantity), 0) AS seats FROM order_items AS item
+        WHERE item.tier_id = tier.id AND item.desired_state = 'sold' AND item.inventory_state = 'reserved'
+    ) AS promised
+    WHERE live.tickets > tier.sold + promised.seats
+    ORDER BY tier.id LIMIT :most
+""")
+
+# Whoever had an answer before another's request began is decided before it. What was quarantined and put back into its
+# place has been overtaken with reason.
+_SERVED_IN_SEQUENCE = text("""
+    SELECT waiting.id, waiting.number AS name,
+        format('still waits for %s, accepted at %s, while %s, accepted at %s, was decided',
+               tier.name, waiting.created_at, later.number, later.created_at) AS fault
+    FROM ticket_tiers AS tier
+    CROSS JOIN LATERAL (
+        SELECT orders.id, orders.number, orders.created_at, item.sequence
+        FROM order_items AS item JOIN orders ON orders.id = item.order_id
+        WHERE item.tier_id = tier.id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
+          AND NOT EXISTS (
+            SELECT FROM order_timeline AS line WHERE line.order_id = orders.id AND line.kind = 'quarantined')
+        ORDER BY item.sequence LIMIT 1
+    ) AS waiting
+    CROSS JOIN LATERAL (
+        SELECT orders.number, orders.created_at
+        FROM orders JOIN order_items AS item ON item.order_id = orders.id AND item.tier_id = tier.id
+        -- Ids begin with the time, so that the index leads to those who came later.
+        WHERE orders.event_id = tier.event_id AND orders.id > waiting.id
+          AND orders.created_at > waiting.created_at + :overlap AND item.sequence > waiting.sequence
+          AND item.inventory_state IN ('reserved', 'sold', 'refused')
+        LIMIT 1
+    ) AS later
+    WHERE tier.event_id = ANY(:event_ids) AND waiting.created_at < :now - :overlap
+    ORDER BY waiting.id LIMIT :most
+""")
+
+_LINES_MOVE = text("""
+    SELECT tier.id, tier.name,
+        format('%s waits first, and nothing has moved since %s', first.number, first.since) AS fault
+    FROM ticket_tiers AS tier JOIN events AS event ON event.id = tier.event_id
+    CROSS JOIN LATERAL (
+        SELECT orders.number, greatest(orders.created_at, tier.updated_at, event.updated_at) AS since
+        FROM order_items AS item JOIN orders ON orders.id = item.order_id
+        WHERE item.tier_id = tier.id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
+        ORDER BY item.sequence LIMIT 1
+    ) AS first
+    WHERE tier.event_id = ANY(:event_ids) AND first.since < :now - :patience
+      AND (NOT tier.is_paused OR event.status <> 'published')
+    ORDER BY tier.id LIMIT :most
+""")
+
+# The key is `tier_work.lock_key`: the random half of the id. PostgreSQL shows it in two halves.
+_ONE_OWNER = text("""
+    SELECT tier.id, tier.name, format('%s sessions hold its lock', count(lock.pid)) AS fault
+    FROM ticket_tiers AS tier JOIN events AS event ON event.id = tier.event_id
+    LEFT JOIN pg_locks AS lock ON lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
+        AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (lock.classid::bigint << 32 | lock.objid::bigint)
+            = (('x' || right(replace(tier.id::text, '-', ''), 16))::bit(64)::bigint & 9223372036854775807)
+    WHERE tier.event_id = ANY(:event_ids) AND event.status = 'published'
+    GROUP BY tier.id HAVING count(lock.pid) <> 1
+    ORDER BY tier.id LIMIT :most
+""")
+
+INVARIANTS = (
+    Invariant("never_oversold", "No tier has given more than it has.", _NEVER_OVERSOLD),
+    Invariant("counters_equal_rows", "A tier's counters are what its rows say.", _COUNTERS_EQUAL_ROWS, heals.recount),
+    Invariant("tickets_within_sold", "No tier has more live tickets than it has sold.", _TICKETS_WITHIN_SOLD),
+    Invariant("served_in_sequence", "Nobody is decided before those who came earlier.", _SERVED_IN_SEQUENCE),
+    Invariant("lines_move", "A line that is not paused moves.", _LINES_MOVE, heals.ring_tier),
+    Invariant("one_owner", "Each tier on sale is served by exactly one allocator.", _ONE_OWNER, may_pass=True),
+)
