@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from adapters.database import dispatch_after_commit, open_fence_engine
 from domain.messages import tier_queue
 from workers.app import app, clock, clocks, dispatcher, settings
-from workers.fence import Pace, TierOwner
+from workers.fence import TierOwner
+from workers.serving import Pace
 
 SYNC_SECONDS = 0.5
 STOP_SECONDS = 5.0
