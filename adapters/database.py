@@ -3,7 +3,10 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from psycopg import Connection
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -61,7 +64,7 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
         "tcp_keepalives_count": 3,
         "enable_seqscan": "off",
     }
-    return create_engine(
+    engine = create_engine(
         url,
         poolclass=NullPool,
         connect_args={
@@ -72,6 +75,13 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
             "options": _options(session),
         },
     )
+    event.listen(engine, "connect", _send_lists_in_binary)
+    return engine
+
+
+def _send_lists_in_binary(connection: Connection[Any], _record: object) -> None:
+    """Prefer the dumper that costs a sixth (psycopg.org/psycopg3/docs/advanced/adapt.html): a round sends many ids."""
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}

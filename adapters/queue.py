@@ -7,7 +7,7 @@ published stays for the next try, bounded; the rows behind the messages do not d
 import atexit
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import structlog
@@ -16,7 +16,7 @@ from celery import Celery
 from adapters.broker import count_waiting
 from adapters.logs import current_request_id
 from adapters.transport import ANSWER_SECONDS, know_queue
-from domain.messages import Announcements, Message
+from domain.messages import Announcements, Message, joint_payload, pack
 
 log = structlog.get_logger()
 
@@ -85,12 +85,11 @@ class Dispatcher:
                 self._changed.wait_for(lambda: self._closing, GATHER_SECONDS)
 
     def _publish(self, batch: Announcements) -> bool:
-        """Publish the batch, taking out what went; tell whether all of it did."""
+        """Publish the batch, over Redis in one go; tell whether that worked. Otherwise all of it is published again."""
         try:
-            with self._app.producer_or_acquire() as producer:
-                for message in list(batch):
-                    send(self._app, message, request_id=batch[message], producer=producer)
-                    del batch[message]
+            with self._app.producer_or_acquire() as producer, producer.batch():
+                for parcel in pack(batch):
+                    send(self._app, *parcel, request_ids=[batch[message] for message in parcel], producer=producer)
         # Whatever the transport raises means the same here: not now.
         except Exception as error:  # noqa: BLE001
             log.warning("dispatch.delayed", messages=len(batch), error=str(error))
@@ -103,18 +102,24 @@ class Dispatcher:
             self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
 
 
-def send(app: Celery, message: Message, *, request_id: str | None = None, producer: Any = None) -> None:
-    """Publish one message, once: no retry, no result."""
+def send(app: Celery, *parcel: Message, request_ids: Sequence[str | None] = (), producer: Any = None) -> None:
+    """Publish one message, or several that travel as one (`pack`), once: no retry, no result."""
     app.send_task(
-        message.task,
-        kwargs=message.payload(),
-        queue=know_queue(app, message.queue),
-        headers={"request_id": request_id} if request_id else None,
+        parcel[0].task,
+        kwargs=joint_payload(parcel),
+        queue=know_queue(app, parcel[0].queue),
+        headers=_headers(request_ids),
         producer=producer,
         retry=False,
         confirm_timeout=ANSWER_SECONDS,
         ignore_result=True,
     )
+
+
+def _headers(request_ids: Sequence[str | None]) -> dict[str, Any] | None:
+    if len(request_ids) > 1:
+        return {"request_ids": list(request_ids)}
+    return {"request_id": request_ids[0]} if any(request_ids) else None
 
 
 def find_idle(app: Celery, queues: Collection[str]) -> set[str]:

@@ -1,90 +1,71 @@
-"""The consumer of a tier: one round locks what waits, decides by the rule, and writes it down in sets.
+"""The consumer of tiers: one round locks what waits, decides by the rule, and writes it down in sets.
 
-Only this module changes a tier's counters and an item's inventory state, and only on the connection that holds the
-tier's advisory lock (`workers/fence.py`). Everybody else writes wishes and rings.
+Each tier of a round is decided by itself (`domain/turns.py`); all are read and written together, so that a thousand
+short lines cost little more than a long one. Only this module changes a tier's counters and an item's inventory state,
+and only on the connection that holds the tiers' advisory locks (`workers/fence.py`). Others write wishes and ring.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
-from domain import offers
+from domain import offers, tier_rows
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
-from domain.models import Event, TicketTier
-from domain.rules.allocation import Claim, Decision, Kind, Verdict, allocate
+from domain.rules.allocation import Claim, Verdict
 from domain.rules.clocks import Clocks
-from domain.rules.states import EventStatus, InventoryState, OrderReason, OrderStage
+from domain.rules.states import InventoryState, OrderReason, OrderStage
+from domain.turns import Outcome, Rows, Turn, claim_of
 
-Rows = Sequence[Row[Any]]
-
-REASONS = {Verdict.SOLD_OUT: OrderReason.SOLD_OUT, Verdict.LIMIT_EXCEEDED: OrderReason.LIMIT_EXCEEDED}
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What one round did; `more` tells that the tier may have work left."""
-
-    served: int = 0
-    refused: int = 0
-    offered: int = 0
-    granted: int = 0
-    more: bool = False
-    request_ids: tuple[str, ...] = ()
-
-    @property
-    def decided(self) -> int:
-        """How many orders were decided."""
-        return self.served + self.refused
-
-    @property
-    def did_something(self) -> bool:
-        """Whether the round changed anything in the line."""
-        return bool(self.decided or self.offered or self.granted)
+Taken = Mapping[UUID, Mapping[UUID, int]]
+"""How many tickets people hold, by tier and person."""
 
 
 def serve(
+    session: Session, tier_id: UUID, now: datetime, clocks: Clocks, *, batch: int, only: Sequence[UUID] | None = None
+) -> Outcome:
+    """Serve one batch of one tier, as `serve_together` does for several."""
+    return serve_together(session, [tier_id], now, clocks, batch=batch, only=only)[tier_id]
+
+
+def serve_together(
     session: Session,
-    tier_id: UUID,
+    tier_ids: Sequence[UUID],
     now: datetime,
     clocks: Clocks,
     *,
     batch: int,
-    service_rate: float | None = None,
+    rates: Mapping[UUID, float] | None = None,
     only: Sequence[UUID] | None = None,
-) -> Outcome:
-    """Serve one batch of a tier inside the session's transaction; the caller commits.
+) -> dict[UUID, Outcome]:
+    """Serve one batch of each of these tiers inside the session's transaction; the caller commits.
 
-    `service_rate` is what the caller has measured, in orders per second, for the buyers' ETA. With `only`, no other
-    order items are looked at, and no waiting entry unless the list is empty: so is the cause of a failing batch found.
+    `rates` are what the caller has measured, in orders per second, for the buyers' ETA. With `only`, no other order
+    items are looked at, and no waiting entry unless the list is empty: so is the cause of a failing batch found.
     """
-    wishes = records.find_wishes(session, tier_id, batch, only)
-    line = records.find_line(session, tier_id, batch, only)
-    # Orders by id, then event and tier: the order in which everybody locks.
+    wishes, line = records.find_work(session, tier_ids, batch, only)
+    # Orders by id, then events and tiers: the order in which everybody locks.
     records.lock_orders(session, [row.order_id for row in (*wishes, *line)])
-    event, tier = _lock_tier(session, tier_id)
-    if service_rate is not None:
-        tier.service_rate = service_rate
-    a_round = _Round(session, event, tier, now, clocks)
-    wished = [row.id for row in wishes]
-    a_round.grant(wished)
-    a_round.apply_desired_quantity()
-    a_round.recount()
-    a_round.reclaim(wished)
-    if len(wishes) == batch:
-        # Nobody is refused while more stock may be coming back.
-        a_round.outcome.more = True
-    elif not tier.is_paused or event.status is not EventStatus.PUBLISHED:
-        a_round.serve_line([row.id for row in line], batch, with_entries=not only)
-    # A round that changed nothing would change nothing again.
-    a_round.outcome.more &= a_round.outcome.did_something
+    turns = tier_rows.lock(session, tier_ids)
+    a_round = _Round(session, turns, now, clocks)
+    # A flush between two statements would write the tiers one after the other.
+    with session.no_autoflush:
+        a_round.grant(wishes)
+        a_round.edit()
+        a_round.reclaim()
+        a_round.decide(line, batch, with_entries=not only)
+        a_round.take()
+        a_round.refuse()
+        a_round.offer()
+        a_round.note_rates(rates or {})
+        a_round.write_tiers()
     session.flush()
-    return a_round.outcome
+    return {turn.tier.id: turn.outcome for turn in turns}
 
 
 def quarantine(session: Session, item_id: UUID) -> UUID | None:
@@ -94,143 +75,133 @@ def quarantine(session: Session, item_id: UUID) -> UUID | None:
     """
     order_id = records.quarantine(session, item_id)
     if order_id is not None:
-        for tier_id in records.release_siblings(session, None, [order_id]):
-            announce(session, ServeTier(tier_id))
+        _release_rest(session, [order_id])
     return order_id
 
 
-def _lock_tier(session: Session, tier_id: UUID) -> tuple[Event, TicketTier]:
-    event = session.scalars(
-        select(Event)
-        .join(TicketTier, TicketTier.event_id == Event.id)
-        .where(TicketTier.id == tier_id)
-        .with_for_update(read=True, of=Event)
-        .execution_options(populate_existing=True)
-    ).one()
-    tier = session.scalars(
-        select(TicketTier)
-        .where(TicketTier.id == tier_id)
-        .with_for_update(key_share=True)
-        .execution_options(populate_existing=True)
-    ).one()
-    return event, tier
+def _release_rest(session: Session, order_ids: Sequence[UUID]) -> None:
+    """Ask the other tiers of ended orders to take their stock back."""
+    for tier_id in records.release_rest(session, order_ids):
+        announce(session, ServeTier(tier_id))
 
 
-def _claims(items: Rows) -> list[Claim]:
-    return [Claim(item.sequence, Kind.ORDER, item.id, item.user_id, item.quantity) for item in items]
+def _by_tier(rows: Rows) -> Mapping[UUID, list[Row[Any]]]:
+    by_tier: dict[UUID, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_tier[row.tier_id].append(row)
+    return by_tier
+
+
+def _by_order(items: Rows) -> list[tuple[UUID, str | None, list[UUID]]]:
+    """Return each order's id, its request's, and its tiers that were served in this round."""
+    tiers: dict[UUID, list[UUID]] = defaultdict(list)
+    request_ids = {}
+    for item in items:
+        tiers[item.order_id].append(item.tier_id)
+        request_ids[item.order_id] = item.request_id
+    return [(order_id, request_ids[order_id], tier_ids) for order_id, tier_ids in tiers.items()]
 
 
 class _Round:
-    """One round over one tier, whose event and row are locked."""
+    """One round over some tiers, whose rows and events are locked."""
 
-    def __init__(self, session: Session, event: Event, tier: TicketTier, now: datetime, clocks: Clocks) -> None:
-        self.session, self.event, self.tier, self.now, self.clocks = session, event, tier, now, clocks
-        self.outcome = Outcome()
+    def __init__(self, session: Session, turns: Sequence[Turn], now: datetime, clocks: Clocks) -> None:
+        self.session, self.turns, self.now, self.clocks = session, turns, now, clocks
+        self.tiers = {turn.tier.id: turn.tier for turn in turns}
 
-    def grant(self, item_ids: Sequence[UUID]) -> None:
+    def grant(self, wishes: Rows) -> None:
         """Bring items to the states that others asked for."""
-        reserved, sold = records.grant_wishes(self.session, item_ids)
-        self.tier.reserved += reserved
-        self.tier.sold += sold
-        self.outcome.granted = len(item_ids)
+        by_tier = _by_tier(wishes)
+        for turn in self.turns:
+            turn.wishes = by_tier.get(turn.tier.id, ())
+        for change in records.grant_wishes(self.session, [wish.id for wish in wishes]):
+            self.tiers[change.tier_id].reserved += change.reserved
+            self.tiers[change.tier_id].sold += change.sold
 
-    def reclaim(self, item_ids: Sequence[UUID]) -> None:
+    def edit(self) -> None:
+        """Change quantities and correct counters where somebody asked for it."""
+        for turn in self.turns:
+            turn.apply_desired_quantity()
+            if turn.tier.recount_due:
+                turn.tier.reserved, turn.tier.sold = records.count_again(self.session, turn.tier.id)
+                turn.tier.recount_due = False
+
+    def reclaim(self) -> None:
         """Reserve stock again for payments that came after the end, where it is there: before anybody who waits."""
-        items = records.read_reclaims(self.session, item_ids)
+        items = records.read_reclaims(self.session, [wish.id for turn in self.turns for wish in turn.wishes])
         if not items:
             return
         # An order that was paid before its stock had gone back simply keeps it.
-        lapsed = [item for item in items if item.inventory_state == InventoryState.RELEASED]
-        line = _claims(lapsed) if self.event.status is EventStatus.PUBLISHED else []
-        served = [decision.claim for decision in self._apply_rule(line) if decision.verdict is Verdict.SERVED]
+        lapsed = _by_tier([item for item in items if item.inventory_state == InventoryState.RELEASED])
+        served = self._reserve_again(lapsed)
         records.decide_reclaims(self.session, [item.id for item in items], [claim.id for claim in served])
-        self.tier.reserved += sum(claim.quantity for claim in served)
         for item in items:
             announce(self.session, ConcludeLatePayment(item.order_id), item.request_id)
 
-    def apply_desired_quantity(self) -> None:
-        """Change the tier's quantity as its promoter asked, unless more has gone already."""
-        tier, desired = self.tier, self.tier.desired_quantity
-        if desired is None:
-            return
-        taken = tier.reserved + tier.sold
-        if desired >= taken:
-            tier.quantity, tier.quantity_refusal = desired, None
-        else:
-            tier.quantity_refusal = f"{taken} tickets are sold or reserved, so {desired} cannot be enough."
-        tier.desired_quantity = None
+    def _reserve_again(self, lapsed: Mapping[UUID, Rows]) -> list[Claim]:
+        lines = {turn.tier.id: [claim_of(item) for item in lapsed.get(turn.tier.id, ())] for turn in self.turns}
+        taken, served = self._count_taken(lines), []
+        for turn in self.turns:
+            line = lines[turn.tier.id] if turn.event.is_published else []
+            decisions = turn.apply_rule(line, taken.get(turn.tier.id, {}))
+            claims = [decision.claim for decision in decisions if decision.verdict is Verdict.SERVED]
+            turn.tier.reserved += sum(claim.quantity for claim in claims)
+            served += claims
+        return served
 
-    def recount(self) -> None:
-        """Correct the counters by the rows, where somebody asked for it."""
-        if self.tier.recount_due:
-            self.tier.reserved, self.tier.sold = records.count_again(self.session, self.tier.id)
-            self.tier.recount_due = False
+    def _count_taken(self, lines: Mapping[UUID, Sequence[Claim]]) -> Taken:
+        """Count what the people in these lines hold already, of tiers that limit it."""
+        limited = [
+            tier_id for tier_id, line in lines.items() if line and self.tiers[tier_id].max_per_person is not None
+        ]
+        people = {claim.person for tier_id in limited for claim in lines[tier_id]}
+        return records.count_per_person(self.session, limited, people)
 
-    def serve_line(self, item_ids: Sequence[UUID], batch: int, *, with_entries: bool) -> None:
+    def decide(self, line: Rows, batch: int, *, with_entries: bool) -> None:
         """Decide who waits: the orders of this batch, and the waitlist's entries that stand among them."""
+        found = _by_tier(line)
+        turns = [turn for turn in self.turns if turn.moves and len(turn.wishes) < batch]
         # Read again: somebody may have cancelled between the first look and the lock.
-        items = records.read_line(self.session, item_ids)
-        self.outcome.more = len(item_ids) == batch
-        self.outcome.request_ids = tuple(item.request_id for item in items if item.request_id)
-        if self.event.status is not EventStatus.PUBLISHED:
-            cancelled = self.event.status is EventStatus.CANCELLED
-            self.refuse(items, OrderReason.EVENT_CANCELLED if cancelled else OrderReason.SALE_CLOSED)
-            items = []
-        # Entries behind the last order that was read must wait for the next round, and orders behind the last entry.
-        up_to = max((item.sequence for item in items), default=0) if self.outcome.more else None
-        entries = self.find_entries(batch, up_to) if with_entries else []
-        if len(entries) == batch and entries[-1].quantity <= self.tier.available:
-            items = [item for item in items if item.sequence < entries[-1].sequence]
-            self.outcome.more = True
-        self.carry_out(self.decide(items, entries), items)
+        ids = [row.id for turn in turns for row in found.get(turn.tier.id, ())]
+        items = _by_tier(records.read_line(self.session, ids))
+        for turn in self.turns:
+            # Nobody is refused while more stock may be coming back.
+            turn.more = len(turn.wishes) == batch
+        for turn in turns:
+            turn.line, turn.more = items.get(turn.tier.id, ()), len(found.get(turn.tier.id, ())) == batch
+            if with_entries and turn.has_entries:
+                turn.entries = self._find_entries(turn, batch)
+        taken = self._count_taken({turn.tier.id: turn.claims for turn in turns})
+        for turn in turns:
+            turn.decide(batch, taken.get(turn.tier.id, {}))
 
-    def find_entries(self, limit: int, up_to: int | None) -> list[Claim]:
-        """Return the waitlist's entries that this round could serve."""
-        return offers.find_waiting(self.session, self.event, self.tier, self.now, limit=limit, up_to=up_to)
+    def _find_entries(self, turn: Turn, limit: int) -> list[Claim]:
+        # Entries behind the last order that was read must wait for the next round.
+        up_to = max((item.sequence for item in turn.line), default=0) if turn.more else None
+        return offers.find_waiting(self.session, turn.event, turn.tier, self.now, limit=limit, up_to=up_to)
 
-    def decide(self, items: Rows, entries: Sequence[Claim]) -> list[Decision]:
-        """Apply the rule to orders and entries in their one sequence."""
-        return self._apply_rule([*_claims(items), *entries])
-
-    def _apply_rule(self, line: Sequence[Claim]) -> list[Decision]:
-        people = {claim.person for claim in line} if self.tier.max_per_person is not None else set()
-        return allocate(
-            line,
-            self.tier.available,
-            max_per_person=self.tier.max_per_person,
-            already_taken=records.count_per_person(self.session, self.tier.id, people),
-            skips_large_groups=self.event.skips_large_groups,
-        )
-
-    def carry_out(self, decisions: Sequence[Decision], items: Rows) -> None:
-        """Write the decisions down."""
-        rows = {item.id: item for item in items}
-        orders = [decision for decision in decisions if decision.claim.kind is Kind.ORDER]
-        self.take([rows[decision.claim.id] for decision in orders if decision.verdict is Verdict.SERVED])
-        for verdict, reason in REASONS.items():
-            self.refuse([rows[decision.claim.id] for decision in orders if decision.verdict is verdict], reason)
-        chosen = [d.claim for d in decisions if d.claim.kind is Kind.ENTRY and d.verdict is Verdict.SERVED]
-        offers.make(self.session, self.event, self.tier, chosen, self.now, self.clocks)
-        self.outcome.offered = len(chosen)
-
-    def take(self, items: Rows) -> None:
-        """Reserve the stock of these items, and move their orders as far as their other tiers allow."""
-        self.tier.reserved += records.set_state(self.session, [item.id for item in items], InventoryState.RESERVED)
-        siblings = records.find_siblings(self.session, self.tier.id, [item.order_id for item in items])
-        by_stage: dict[OrderStage, list[UUID]] = {}
-        for item in items:
-            stage = self._stage_of(siblings.get(item.order_id, ()))
-            by_stage.setdefault(stage, []).append(item.order_id)
+    def take(self) -> None:
+        """Reserve the stock of the items that are served, and move their orders as far as all their tiers allow."""
+        items = [item for turn in self.turns for item in turn.served]
+        taken = [item.id for item in items]
+        for change in records.set_state(self.session, taken, InventoryState.RESERVED):
+            self.tiers[change.tier_id].reserved += change.quantity
+        siblings = records.find_siblings(self.session, [item.order_id for item in items if item.has_siblings], taken)
+        by_stage: dict[OrderStage, list[UUID]] = defaultdict(list)
+        for order_id, request_id, tier_ids in _by_order(items):
+            stage = self._stage_of(tier_ids, siblings.get(order_id, ()))
+            by_stage[stage].append(order_id)
             if stage is OrderStage.HELD:
-                announce(self.session, OpenPayment(item.order_id), item.request_id)
+                announce(self.session, OpenPayment(order_id), request_id)
         for stage, order_ids in by_stage.items():
             records.hold(self.session, order_ids, stage, self.now, **self._clock_of(stage))
-        self.outcome.served = len(items)
 
-    def _stage_of(self, others: Rows) -> OrderStage:
+    def _stage_of(self, tier_ids: Sequence[UUID], others: Rows) -> OrderStage:
         if any(other.inventory_state != InventoryState.RESERVED for other in others):
             return OrderStage.PARTLY_HELD
-        if self.tier.requires_approval or any(other.requires_approval for other in others):
+        if any(self.tiers[tier_id].requires_approval for tier_id in tier_ids):
+            return OrderStage.AWAITING_APPROVAL
+        if any(other.requires_approval for other in others):
             return OrderStage.AWAITING_APPROVAL
         return OrderStage.HELD
 
@@ -244,13 +215,30 @@ class _Round:
         }
         return {"expires_at": ends[stage], "limit_at": limit}
 
-    def refuse(self, items: Rows, reason: OrderReason) -> None:
-        """Refuse these items, close their orders, and ask the other tiers of those to take their stock back."""
-        if not items:
-            return
-        order_ids = [item.order_id for item in items]
-        records.set_state(self.session, [item.id for item in items], InventoryState.REFUSED)
-        records.refuse(self.session, order_ids, reason, self.now)
-        for tier_id in records.release_siblings(self.session, self.tier.id, order_ids):
-            announce(self.session, ServeTier(tier_id))
-        self.outcome.refused += len(items)
+    def refuse(self) -> None:
+        """Close the orders of refused items, and ask the other tiers of those to take their stock back."""
+        by_reason: dict[OrderReason, list[Row[Any]]] = defaultdict(list)
+        for turn in self.turns:
+            for reason, items in turn.refused.items():
+                by_reason[reason] += items
+        refused = [item for items in by_reason.values() for item in items]
+        records.set_state(self.session, [item.id for item in refused], InventoryState.REFUSED)
+        for reason, items in by_reason.items():
+            records.refuse(self.session, [item.order_id for item in items], reason, self.now)
+        _release_rest(self.session, [item.order_id for item in refused if item.has_siblings])
+
+    def offer(self) -> None:
+        """Hold stock for the waiting entries that are served."""
+        for turn in self.turns:
+            offers.make(self.session, turn.event, turn.tier, turn.offered, self.now, self.clocks)
+
+    def note_rates(self, rates: Mapping[UUID, float]) -> None:
+        """Keep the measured rates where the buyers' ETA is made from them."""
+        for turn in self.turns:
+            if turn.served or any(turn.refused.values()):
+                turn.tier.service_rate = rates.get(turn.tier.id, turn.tier.service_rate)
+
+    def write_tiers(self) -> None:
+        """Write the tiers that have changed."""
+        changed = self.session.dirty
+        tier_rows.write(self.session, [turn.tier for turn in self.turns if turn.tier in changed])

@@ -15,31 +15,33 @@ from sqlalchemy.orm import Session
 from domain.rules.lifecycle import sources_of, status_of
 from domain.rules.states import InventoryState, OrderReason, OrderStage
 
-_FIND_LINE = text("""
-    SELECT id, order_id FROM order_items
-    WHERE tier_id = :tier_id AND inventory_state = 'queued' AND desired_state IS NULL
-      AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
-    ORDER BY sequence LIMIT :batch
-""")
-
-
-def find_line(session: Session, tier_id: UUID, batch: int, only: Sequence[UUID] | None) -> Sequence[Row[Any]]:
-    """Return who waits in the tier's line, in sequence, at most `batch`: not locked yet."""
-    return session.execute(_FIND_LINE, {"tier_id": tier_id, "batch": batch, "only": _ids(only)}).all()
-
-
 # Who asks for stock again comes last, when all that is coming back has come.
-_FIND_WISHES = text("""
-    SELECT id, order_id FROM order_items
-    WHERE tier_id = :tier_id AND desired_state IS NOT NULL
-      AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
-    ORDER BY desired_state = 'reserved', sequence LIMIT :batch
+_FIND_WORK = text("""
+    SELECT item.id, item.order_id, item.tier_id, item.is_wish
+    FROM unnest(CAST(:tier_ids AS uuid[])) AS turn (tier_id) CROSS JOIN LATERAL (
+        (SELECT id, order_id, tier_id, true AS is_wish FROM order_items
+         WHERE tier_id = turn.tier_id AND desired_state IS NOT NULL
+           AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
+         ORDER BY desired_state = 'reserved', sequence LIMIT :batch)
+        UNION ALL
+        (SELECT id, order_id, tier_id, false FROM order_items
+         WHERE tier_id = turn.tier_id AND inventory_state = 'queued' AND desired_state IS NULL
+           AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
+         ORDER BY sequence LIMIT :batch)
+    ) AS item
 """)
 
 
-def find_wishes(session: Session, tier_id: UUID, batch: int, only: Sequence[UUID] | None) -> Sequence[Row[Any]]:
-    """Return the items that somebody wants in another state, at most `batch`: not locked yet."""
-    return session.execute(_FIND_WISHES, {"tier_id": tier_id, "batch": batch, "only": _ids(only)}).all()
+def find_work(
+    session: Session, tier_ids: Sequence[UUID], batch: int, only: Sequence[UUID] | None
+) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Return the items that somebody wants in another state, and the head of each line: not locked yet.
+
+    Of each kind there are at most `batch` for each tier.
+    """
+    values = {"tier_ids": list(tier_ids), "batch": batch, "only": None if only is None else list(only)}
+    rows = session.execute(_FIND_WORK, values).all()
+    return [row for row in rows if row.is_wish], [row for row in rows if not row.is_wish]
 
 
 _LOCK_ORDERS = text("SELECT id FROM orders WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
@@ -65,30 +67,28 @@ _GRANT_WISHES = text("""
             returned = greatest(item.returned, item.desired_returned),
             desired_state = NULL, desired_returned = NULL
         FROM wished WHERE item.id = wished.id
-        RETURNING wished.was, wished.returned_before, item.inventory_state AS now_is, item.quantity, item.returned
+        RETURNING item.tier_id, wished.was, wished.returned_before, item.inventory_state AS now_is, item.quantity,
+                  item.returned
     )
-    SELECT
+    SELECT tier_id,
         coalesce(sum(quantity) FILTER (WHERE now_is = 'reserved'), 0)
             - coalesce(sum(quantity) FILTER (WHERE was = 'reserved'), 0) AS reserved,
         coalesce(sum(quantity - returned) FILTER (WHERE now_is = 'sold'), 0)
             - coalesce(sum(quantity - returned_before) FILTER (WHERE was = 'sold'), 0) AS sold
-    FROM granted
+    FROM granted GROUP BY tier_id
 """)
 
 
-def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> tuple[int, int]:
-    """Bring items to the state that others asked for; return by how much `reserved` and `sold` change.
+def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Bring items to the state that others asked for; return by how much each tier's `reserved` and `sold` change.
 
     Items that ask for stock again are left to `read_reclaims`.
     """
-    if not item_ids:
-        return 0, 0
-    row = session.execute(_GRANT_WISHES, {"ids": list(item_ids)}).one()
-    return int(row.reserved), int(row.sold)
+    return session.execute(_GRANT_WISHES, {"ids": list(item_ids)}).all() if item_ids else []
 
 
 _READ_RECLAIMS = text("""
-    SELECT item.id, item.order_id, item.sequence, item.quantity, item.inventory_state, orders.user_id,
+    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.inventory_state, orders.user_id,
            orders.request_id
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
     WHERE item.id = ANY(:ids) AND item.desired_state = 'reserved'
@@ -127,7 +127,9 @@ def count_again(session: Session, tier_id: UUID) -> tuple[int, int]:
 
 
 _READ_LINE = text("""
-    SELECT item.id, item.order_id, item.sequence, item.quantity, orders.user_id, orders.request_id
+    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, orders.user_id, orders.request_id,
+           EXISTS (SELECT FROM order_items AS other WHERE other.order_id = item.order_id AND other.id <> item.id)
+               AS has_siblings
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
     WHERE item.id = ANY(:ids) AND item.inventory_state = 'queued' AND item.desired_state IS NULL
       AND orders.stage IN ('queued', 'partly_held')
@@ -136,56 +138,60 @@ _READ_LINE = text("""
 
 
 def read_line(session: Session, item_ids: Sequence[UUID]) -> list[Row[Any]]:
-    """Return those of the items that still wait, now that their orders are locked."""
+    """Return those of the items that still wait, in sequence, now that their orders are locked."""
     return list(session.execute(_READ_LINE, {"ids": list(item_ids)})) if item_ids else []
 
 
 _COUNT_PER_PERSON = text("""
-    SELECT orders.user_id, sum(item.quantity - item.returned) AS taken
+    SELECT item.tier_id, orders.user_id, sum(item.quantity - item.returned) AS taken
     FROM orders JOIN order_items AS item ON item.order_id = orders.id
-    WHERE orders.user_id = ANY(:people) AND item.tier_id = :tier_id
+    WHERE orders.user_id = ANY(:people) AND item.tier_id = ANY(:tier_ids)
       AND item.inventory_state IN ('reserved', 'sold')
-    GROUP BY orders.user_id
+    GROUP BY item.tier_id, orders.user_id
 """)
 
 
-def count_per_person(session: Session, tier_id: UUID, people: Collection[UUID]) -> Mapping[UUID, int]:
-    """Return how many of the tier's tickets each of these people holds."""
-    if not people:
-        return {}
-    rows = session.execute(_COUNT_PER_PERSON, {"people": list(people), "tier_id": tier_id})
-    return {row.user_id: int(row.taken) for row in rows}
+def count_per_person(
+    session: Session, tier_ids: Collection[UUID], people: Collection[UUID]
+) -> Mapping[UUID, Mapping[UUID, int]]:
+    """Return how many tickets each of these people holds of each of these tiers; tiers without any are left out."""
+    taken: dict[UUID, dict[UUID, int]] = defaultdict(dict)
+    if tier_ids and people:
+        rows = session.execute(_COUNT_PER_PERSON, {"people": list(people), "tier_ids": list(tier_ids)})
+        for row in rows:
+            taken[row.tier_id][row.user_id] = int(row.taken)
+    return taken
 
 
 _SET_STATE = text("""
     WITH changed AS (
         UPDATE order_items SET inventory_state = :state
         WHERE id = ANY(:ids) AND inventory_state = 'queued' AND desired_state IS NULL
-        RETURNING quantity
+        RETURNING tier_id, quantity
     )
-    SELECT coalesce(sum(quantity), 0) FROM changed
+    SELECT tier_id, sum(quantity) AS quantity FROM changed GROUP BY tier_id
 """)
 
 
-def set_state(session: Session, item_ids: Sequence[UUID], state: InventoryState) -> int:
-    """Move waiting items to a state; return how many tickets that were."""
-    if not item_ids:
-        return 0
-    return int(session.execute(_SET_STATE, {"ids": list(item_ids), "state": state.value}).scalar_one())
+def set_state(session: Session, item_ids: Sequence[UUID], state: InventoryState) -> Sequence[Row[Any]]:
+    """Move waiting items to a state; return how many tickets that were of each tier."""
+    return session.execute(_SET_STATE, {"ids": list(item_ids), "state": state.value}).all() if item_ids else []
 
 
 _FIND_SIBLINGS = text("""
     SELECT item.order_id, item.inventory_state, tier.requires_approval
     FROM order_items AS item JOIN ticket_tiers AS tier ON tier.id = item.tier_id
-    WHERE item.order_id = ANY(:order_ids) AND item.tier_id <> :tier_id
+    WHERE item.order_id = ANY(:order_ids) AND item.id <> ALL(:known)
 """)
 
 
-def find_siblings(session: Session, tier_id: UUID, order_ids: Sequence[UUID]) -> Mapping[UUID, list[Row[Any]]]:
-    """Return what these orders want of other tiers, by order."""
+def find_siblings(
+    session: Session, order_ids: Sequence[UUID], known: Sequence[UUID]
+) -> Mapping[UUID, Sequence[Row[Any]]]:
+    """Return what these orders want besides the known items, by order."""
     siblings: dict[UUID, list[Row[Any]]] = defaultdict(list)
     if order_ids:
-        for row in session.execute(_FIND_SIBLINGS, {"order_ids": list(order_ids), "tier_id": tier_id}):
+        for row in session.execute(_FIND_SIBLINGS, {"order_ids": list(order_ids), "known": list(known)}):
             siblings[row.order_id].append(row)
     return siblings
 
@@ -242,22 +248,21 @@ _REFUSE = text("""
 
 def refuse(session: Session, order_ids: Sequence[UUID], reason: OrderReason, now: datetime) -> None:
     """Close orders that got nothing, with the reason."""
-    sources = [source.value for source in sources_of(OrderStage.CLOSED)]
-    session.execute(_REFUSE, {"ids": list(order_ids), "reason": reason.value, "now": now, "sources": sources})
+    if order_ids:
+        sources = [source.value for source in sources_of(OrderStage.CLOSED)]
+        session.execute(_REFUSE, {"ids": list(order_ids), "reason": reason.value, "now": now, "sources": sources})
 
 
-_RELEASE_SIBLINGS = text("""
+_RELEASE_REST = text("""
     UPDATE order_items SET desired_state = 'released'
-    WHERE order_id = ANY(:order_ids) AND tier_id IS DISTINCT FROM :tier_id
-      AND inventory_state IN ('queued', 'reserved')
+    WHERE order_id = ANY(:order_ids) AND inventory_state IN ('queued', 'reserved')
     RETURNING tier_id
 """)
 
 
-def release_siblings(session: Session, tier_id: UUID | None, order_ids: Sequence[UUID]) -> set[UUID]:
-    """Ask the other tiers of ended orders to take their stock back; return which tiers those are."""
-    rows = session.execute(_RELEASE_SIBLINGS, {"order_ids": list(order_ids), "tier_id": tier_id})
-    return {row.tier_id for row in rows}
+def release_rest(session: Session, order_ids: Sequence[UUID]) -> set[UUID]:
+    """Ask the tiers of ended orders to take back what they still keep; return which tiers those are."""
+    return set(session.scalars(_RELEASE_REST, {"order_ids": list(order_ids)})) if order_ids else set()
 
 
 _QUARANTINE = text("""
@@ -277,7 +282,3 @@ _QUARANTINE = text("""
 def quarantine(session: Session, item_id: UUID) -> UUID | None:
     """Set an order aside that makes its batch fail, so that the others are served; return the order's id."""
     return session.execute(_QUARANTINE, {"item_id": item_id}).scalar()
-
-
-def _ids(only: Sequence[UUID] | None) -> list[UUID] | None:
-    return None if only is None else list(only)

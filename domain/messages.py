@@ -3,7 +3,9 @@
 Any message may be lost, doubled, late or out of order: a task re-reads the row it names, and the sweep rings again.
 """
 
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from typing import ClassVar
 from uuid import UUID
 
@@ -20,21 +22,26 @@ QUEUES = (PAYMENTS, TICKETS, NOTIFICATIONS, WAITLIST, SWEEP)
 """The declared queues; those of the tiers come and go with the tiers."""
 
 
+Payload = dict[str, str | list[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A payload of ids. `task` is the Celery task's explicit name, `queue` where it travels."""
 
     task: ClassVar[str]
     base_queue: ClassVar[str]
+    shared: ClassVar[str | None] = None
+    """Under this name the ids of several travel as one, as publishing costs more than opening a letter; None: alone."""
 
     @property
     def queue(self) -> str:
         """The queue that this very message travels in."""
         return self.base_queue
 
-    def payload(self) -> dict[str, str]:
+    def payload(self) -> Payload:
         """Return the task's keyword arguments: ids as text."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        return joint_payload([self])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,11 @@ class ServeTier(Message):
 
 @dataclass(frozen=True, slots=True)
 class OpenPayment(Message):
-    """The order is held, and wants an intent (or, free of charge, its tickets)."""
+    """The order is held, and wants an intent (or, free of charge, its tickets). Rounds hold hundreds at a time."""
 
     task: ClassVar[str] = "payments.open"
     base_queue: ClassVar[str] = PAYMENTS
+    shared: ClassVar[str | None] = "order_ids"
     order_id: UUID
 
 
@@ -188,6 +196,31 @@ class NotifyOffer(Message):
 def tier_queue(tier_id: UUID) -> str:
     """Return the name of a tier's queue."""
     return f"{TIER_QUEUE_PREFIX}{tier_id}"
+
+
+def joint_payload(messages: Sequence[Message]) -> Payload:
+    """Return the arguments for messages of one kind, several of which must be of a kind that is shared."""
+    first = messages[0]
+    ids = [str(value) for message in messages for value in astuple(message)]
+    return {first.shared: ids} if first.shared else dict(zip(asdict(first), ids, strict=True))
+
+
+PARCELS = 32
+"""So many messages carry the shared ones that wait together, or fewer: few are spread over the workers one by one."""
+
+
+def pack(messages: Iterable[Message]) -> list[list[Message]]:
+    """Return what travels together: a few of a shared kind, each of the others alone; all keep their order."""
+    parcels, shared = [], defaultdict[type[Message], list[Message]](list)
+    for message in messages:
+        if message.shared:
+            shared[type(message)].append(message)
+        else:
+            parcels.append([message])
+    for alike in shared.values():
+        size = -(-len(alike) // PARCELS)
+        parcels += [alike[start : start + size] for start in range(0, len(alike), size)]
+    return parcels
 
 
 Announcements = dict[Message, str | None]

@@ -68,7 +68,8 @@ def _require_waitable(offer: Offer, quantity: int, now: datetime) -> None:
 def _require_room_for(session: Session, person: Actor, offer: Offer, quantity: int) -> None:
     if offer.max_per_person is None or person.user_id is None:
         return
-    taken = count_per_person(session, offer.tier_id, [person.user_id]).get(person.user_id, 0)
+    by_tier = count_per_person(session, [offer.tier_id], [person.user_id])
+    taken = by_tier.get(offer.tier_id, {}).get(person.user_id, 0)
     if taken + quantity > offer.max_per_person:
         raise ConflictError(
             f"One person may have {offer.max_per_person} tickets of {offer.name}, and you have {taken}.",

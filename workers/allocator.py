@@ -15,7 +15,8 @@ from adapters.database import dispatch_after_commit, open_fence_engine
 from adapters.transport import know_queue
 from domain.messages import tier_queue
 from workers.app import app, clock, clocks, dispatcher, settings
-from workers.fence import Pace, TierOwner
+from workers.fence import TierOwner
+from workers.serving import Pace
 
 SYNC_SECONDS = 0.5
 STOP_SECONDS = 5.0

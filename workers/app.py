@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import structlog
-from celery import signals
+from celery import current_task, signals
 from sqlalchemy.orm import Session, sessionmaker
 
 import wiring
@@ -74,6 +74,12 @@ def signer() -> Signer:
 def qr_renderer() -> QRRenderer:
     """Return the painter of ticket codes."""
     return wiring.open_qr_renderer()
+
+
+def request_ids(count: int) -> list[str | None]:
+    """Return the request id of each of the messages that travelled as the current task's."""
+    request = current_task.request
+    return request.get("request_ids") or [request.get("request_id")] * count
 
 
 @signals.celeryd_init.connect

@@ -7,20 +7,18 @@ for waiting rows by itself every second, so that a sale goes on without a broker
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import allocation, tier_work
-from domain.allocation import Outcome
+from domain import tier_work
 from domain.ports import Clock
 from domain.rules.clocks import Clocks
+from workers.serving import Pace, TierServer, reason_of
 
 log = structlog.get_logger()
 
@@ -30,16 +28,10 @@ STUCK_SECONDS = 10.0
 """An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
 SHUNNED_SECONDS = 3.0
 """And does not take it again for so long: others look every second, and where there is nobody the tier comes back."""
-RATE_WEIGHT = 0.3
-"""How much the last round counts in the moving average of the service rate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How much one round takes on, and for how many seconds a tier is served before the next tier's turn."""
-
-    batch: int
-    slice_seconds: float
+REST_SECONDS = 0.02
+"""When nobody is left over, the thread rests before it heeds the next ring, so that a round serves many at once."""
+TOGETHER = 50
+"""So many tiers may be served in one transaction: what a round costs is shared by all of them."""
 
 
 @dataclass(slots=True)
@@ -73,8 +65,6 @@ class TierOwner(threading.Thread):
         self._owned: frozenset[UUID] = frozenset()
         self._heads: dict[UUID, _Head] = {}
         self._shunned: dict[UUID, float] = {}
-        self._rates: dict[UUID, float] = {}
-        self._connection: Connection | None = None
 
     @property
     def owned(self) -> frozenset[UUID]:
@@ -102,7 +92,7 @@ class TierOwner(threading.Thread):
                 with self._engine.connect() as connection:
                     self._own(connection)
             except Exception as error:  # noqa: BLE001 a thread that ends would own its tiers no more, and nobody would notice
-                log.warning("fence.lost", tiers=len(self._owned), error=_reason(error))
+                log.warning("fence.lost", tiers=len(self._owned), error=reason_of(error))
             finally:
                 self._owned = frozenset()
                 self._heads.clear()
@@ -110,21 +100,39 @@ class TierOwner(threading.Thread):
                 self._bell.wait_for(lambda: self._stopping, RECONNECT_SECONDS)
 
     def _own(self, connection: Connection) -> None:
-        self._connection = connection
         sessions = self._open_sessions(connection)
-        due: deque[UUID] = deque()
+        server = TierServer(connection, sessions, self._clock, self._clocks, self._pace)
+        # A queue in which each tier stands once.
+        due: dict[UUID, None] = {}
         next_look = 0.0
         while not self._stopping:
             if time.monotonic() >= next_look:
-                due.extend(tier_id for tier_id in self._look(sessions) if tier_id not in due)
+                due |= dict.fromkeys(self._look(sessions))
                 next_look = time.monotonic() + LOOK_SECONDS
-            due.extend(tier_id for tier_id in self._take_rung() if tier_id not in due)
-            if due:
-                tier_id = due.popleft()
-                if tier_id in self._owned and self._serve_slice(sessions, tier_id):
-                    due.append(tier_id)
+            due |= dict.fromkeys(self._take_rung())
+            if turn := self._take_turn(due, server):
+                due |= dict.fromkeys(server.serve_slice(turn))
+                if not due:
+                    self._rest()
             else:
                 self._wait_for_bell(next_look - time.monotonic())
+
+    def _take_turn(self, due: dict[UUID, None], server: TierServer) -> list[UUID]:
+        """Take out whose turn it is: the next tier, with those behind it that can be served in the same transaction."""
+        turn: list[UUID] = []
+        for tier_id in list(due):
+            if len(turn) == TOGETHER or (turn and any(map(server.must_be_alone, (turn[0], tier_id)))):
+                break
+            del due[tier_id]
+            if tier_id in self._owned:
+                turn.append(tier_id)
+                if (head := self._heads.get(tier_id)) and not head.stands_since:
+                    head.stands_since = time.monotonic()
+        return turn
+
+    def _rest(self) -> None:
+        with self._bell:
+            self._bell.wait_for(lambda: self._stopping, REST_SECONDS)
 
     def _take_rung(self) -> set[UUID]:
         with self._bell:
@@ -158,7 +166,7 @@ class TierOwner(threading.Thread):
     def _find_stuck(self, heads: dict[UUID, int], now: float) -> frozenset[UUID]:
         """Return the tiers whose head has stood still since a turn that should have moved it.
 
-        A head's time begins with its tier's turn (`_serve_slice`): waiting for the turn is no fault of this owner's.
+        A head's time begins with its tier's turn (`_take_turn`): waiting for the turn is no fault of this owner's.
         """
         self._heads = {tier_id: self._heads.get(tier_id, _Head(head)) for tier_id, head in heads.items()}
         for tier_id, head in heads.items():
@@ -166,125 +174,3 @@ class TierOwner(threading.Thread):
                 self._heads[tier_id] = _Head(head)
         stood = {tier_id: head.stands_since for tier_id, head in self._heads.items()}
         return frozenset(tier_id for tier_id, since in stood.items() if since and now - since > STUCK_SECONDS)
-
-    def _serve_slice(self, sessions: sessionmaker[Session], tier_id: UUID) -> bool:
-        """Serve a tier until nothing waits or its slice ends; tell whether it has work left."""
-        if (head := self._heads.get(tier_id)) and not head.stands_since:
-            head.stands_since = time.monotonic()
-        ends = time.monotonic() + self._pace.slice_seconds
-        while True:
-            started = time.monotonic()
-            outcome = self._serve_batch(sessions, tier_id)
-            if outcome.decided or outcome.granted or outcome.offered:
-                seconds = time.monotonic() - started
-                self._measure(tier_id, outcome.decided / seconds)
-                self._report(tier_id, outcome, seconds)
-            if not outcome.more:
-                return False
-            if time.monotonic() >= ends:
-                return True
-
-    def _serve_batch(self, sessions: sessionmaker[Session], tier_id: UUID) -> Outcome:
-        try:
-            with sessions.begin() as session:
-                return allocation.serve(
-                    session,
-                    tier_id,
-                    self._clock.now(),
-                    self._clocks,
-                    batch=self._pace.batch,
-                    service_rate=self._rates.get(tier_id),
-                )
-        except Exception as error:  # noqa: BLE001 whatever one order provokes, the others must be served
-            if self._is_at_fault(error, tier_id):
-                self._narrow_down(sessions, tier_id, error)
-        return Outcome()
-
-    def _is_at_fault(self, error: Exception, tier_id: UUID) -> bool:
-        """Tell whether the rows made a round fail; raise the error again if the connection went, and its locks with it.
-
-        To go on after that would be to write without a fence: SQLAlchemy opens another connection by itself.
-        """
-        if self._connection is None or self._connection.invalidated:
-            raise error
-        if isinstance(error, OperationalError):
-            # Somebody holds a lock for too long, or a deadlock chose us: nobody's order is at fault, so try again.
-            log.warning("allocation.postponed", tier_id=str(tier_id), error=_reason(error))
-            return False
-        return True
-
-    def _narrow_down(self, sessions: sessionmaker[Session], tier_id: UUID, error: Exception) -> None:
-        """Find the orders that make a batch fail by trial rounds, halving it, and set those aside.
-
-        Trials are rolled back: the next real round serves the others, in sequence and with the waitlist among them.
-        """
-        log.error("allocation.failed", tier_id=str(tier_id), error=_reason(error))
-        with sessions() as session:
-            wishes, line = tier_work.find_batch(session, tier_id, self._pace.batch)
-        # First nobody at all: a tier that fails without any order is not failed by one.
-        suspects: list[list[UUID]] = [line, wishes, []]
-        outcasts: set[UUID] = set()
-        while suspects:
-            part = suspects.pop()
-            part_error = self._try(sessions, tier_id, part)
-            if part_error is None:
-                continue
-            if not part:
-                return
-            middle = len(part) // 2
-            if middle:
-                suspects.extend([part[middle:], part[:middle]])
-            elif not self._quarantine(sessions, tier_id, part[0], part_error):
-                outcasts.add(part[0])
-        if outcasts:
-            # They would make every real round fail: the others are served without them, and without the waitlist.
-            self._try(sessions, tier_id, [item for item in (*wishes, *line) if item not in outcasts], for_real=True)
-
-    def _try(
-        self, sessions: sessionmaker[Session], tier_id: UUID, part: list[UUID], *, for_real: bool = False
-    ) -> Exception | None:
-        """Serve these alone, and roll back unless it is for real; return what went wrong, if it was their fault."""
-        try:
-            with sessions() as session:
-                allocation.serve(
-                    session, tier_id, self._clock.now(), self._clocks, batch=len(part) or self._pace.batch, only=part
-                )
-                if for_real:
-                    session.commit()
-        except Exception as error:  # noqa: BLE001 as above
-            return error if self._is_at_fault(error, tier_id) else None
-        return None
-
-    def _quarantine(self, sessions: sessionmaker[Session], tier_id: UUID, item_id: UUID, error: Exception) -> bool:
-        """Set the order of an item aside; tell whether that was possible."""
-        try:
-            with sessions.begin() as session:
-                order_id = allocation.quarantine(session, item_id)
-        except Exception as trouble:  # noqa: BLE001 as above
-            if self._is_at_fault(trouble, tier_id):
-                log.critical("quarantine.failed", item_id=str(item_id), tier_id=str(tier_id), error=_reason(trouble))
-            return False
-        log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=_reason(error))
-        return order_id is not None
-
-    def _measure(self, tier_id: UUID, rate: float) -> None:
-        if rate:
-            before = self._rates.get(tier_id, rate)
-            self._rates[tier_id] = before + RATE_WEIGHT * (rate - before)
-
-    def _report(self, tier_id: UUID, outcome: Outcome, seconds: float) -> None:
-        log.info(
-            "allocation.served",
-            tier_id=str(tier_id),
-            served=outcome.served,
-            refused=outcome.refused,
-            offered=outcome.offered,
-            granted=outcome.granted,
-            milliseconds=round(seconds * 1000, 1),
-            request_ids=outcome.request_ids,
-        )
-
-
-def _reason(error: Exception) -> str:
-    """Return the driver's own words: SQLAlchemy's would repeat the statement's parameters, which may be personal."""
-    return str(error.orig if isinstance(error, DBAPIError) else error)

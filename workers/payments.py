@@ -1,6 +1,9 @@
 """Tasks of the `payments` queue: what we ask of the payment provider, and what it tells us."""
 
+import time
 from uuid import UUID
+
+import structlog
 
 from domain import payout_accounts
 from domain.messages import (
@@ -28,13 +31,32 @@ from domain.payments import (
     repayment,
     statements,
 )
-from workers.app import app, clock, clocks, gateway, sessions
+from workers.app import app, clock, clocks, dispatcher, gateway, request_ids, sessions
+
+log = structlog.get_logger()
+
+OPENING_SECONDS = 20.0
+"""A task opens payments for so long: far below its time limit, and below the broker's patience with a message."""
 
 
 @app.task(name=OpenPayment.task)
-def open_payment(order_id: str) -> None:
-    """Open the payment of a held order."""
-    openings.open_payment(sessions(), gateway(), UUID(order_id), clock.now(), clocks())
+def open_payments(order_ids: list[str]) -> None:
+    """Open the payments of held orders, one after the other; those that there is no time for are rung for again."""
+    ends = time.monotonic() + OPENING_SECONDS
+    waiting = dict(zip(map(UUID, order_ids), request_ids(len(order_ids)), strict=True))
+    while waiting and time.monotonic() < ends:
+        order_id = next(iter(waiting))
+        with structlog.contextvars.bound_contextvars(request_id=waiting.pop(order_id)):
+            _open_payment(order_id)
+    dispatcher()({OpenPayment(order_id): request_id for order_id, request_id in waiting.items()})
+
+
+def _open_payment(order_id: UUID) -> None:
+    """Open one payment; trouble with it is logged, holds up none of the others, and the sweep rings for it again."""
+    try:
+        openings.open_payment(sessions(), gateway(), order_id, clock.now(), clocks())
+    except Exception:
+        log.exception("payment.not_opened", order_id=str(order_id))
 
 
 @app.task(name=ConfirmPayment.task)

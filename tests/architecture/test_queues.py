@@ -92,7 +92,7 @@ def test_tiers_are_consumed_by_allocators_only(worker_commands, workers, allocat
 def test_every_message_has_its_task_where_it_travels(kind, workers, allocator):
     process = allocator if kind.base_queue == TIER_QUEUE_PREFIX else workers
     assert process["modules"][kind.task].startswith("workers.")
-    assert process["tasks"][kind.task] == list(inspect.signature(kind).parameters)
+    assert process["tasks"][kind.task] == ([kind.shared] if kind.shared else list(inspect.signature(kind).parameters))
 
 
 def test_every_task_name_is_a_noun_and_a_verb_of_its_queue():

@@ -13,7 +13,8 @@ from domain.models import Order, TicketTier
 from domain.rules.clocks import Clocks
 from tests.factories import OrderFactory, TicketTierFactory, bound_to
 from tools.stack.postgres import OWNER, SUPERUSER
-from workers.fence import Pace, TierOwner
+from workers.fence import TierOwner
+from workers.serving import Pace
 
 SILENCE = 2
 CLOCKS = Clocks(

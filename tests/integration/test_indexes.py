@@ -20,6 +20,7 @@ from domain import (
     storefront,
     sweep,
     tickets,
+    tier_rows,
     tier_work,
     users,
     waitlist,
@@ -87,10 +88,10 @@ def opened(url):
 
 
 class Plans:
-    """The plans of all that a session asks: which indexes it walks, and which growing tables it reads whole."""
+    """The plans of all that a session asks: which indexes it walks, or sorts after, which tables it reads whole."""
 
     def __init__(self, session):
-        self.indexes, self.read_whole, self.text = set(), set(), ""
+        self.indexes, self.sorted, self.read_whole, self.text = set(), set(), set(), ""
         event.listen(session.connection(), "before_cursor_execute", self._explain)
 
     def _explain(self, connection, cursor, statement, parameters, context, executemany):
@@ -101,11 +102,14 @@ class Plans:
         self.text += f"{statement}\n{plan}\n"
         self._walk(plan["Plan"])
 
-    def _walk(self, node):
-        self.indexes |= {node["Index Name"]} if "Index Name" in node else set()
+    def _walk(self, node, *, is_sorted=False):
+        is_sorted |= "Sort" in node["Node Type"]
+        found = {node["Index Name"]} if "Index Name" in node else set()
+        self.indexes |= found
+        self.sorted |= found if is_sorted else set()
         self.read_whole |= {node["Relation Name"]} & GROWING if node["Node Type"] == "Seq Scan" else set()
         for child in node.get("Plans", ()):
-            self._walk(child)
+            self._walk(child, is_sorted=is_sorted)
 
 
 def events(**wanted):
@@ -146,20 +150,24 @@ QUESTIONS = {
         {"ix_tickets_holder_id_id"},
     ),
     # The tier's consumer.
-    "the head of the line": (
-        lambda session: allocation_records.find_line(session, TIER, 500, None),
-        {"ix_order_items_line"},
+    "the head of the line, and the wishes": (
+        lambda session: allocation_records.find_work(session, [TIER, key("tier", 2)], 500, None),
+        {"ix_order_items_line", "ix_order_items_wishes"},
     ),
-    "the wishes": (
-        lambda session: allocation_records.find_wishes(session, key("tier", 2), 500, None),
-        {"ix_order_items_wishes"},
+    "the tiers of a round": (
+        lambda session: tier_rows.lock(session, [TIER, key("tier", 2)]),
+        {"pk_events", "pk_ticket_tiers", "ix_waitlist_line"},
+    ),
+    "who still waits": (
+        lambda session: allocation_records.read_line(session, [key("item", 15_000)]),
+        {"pk_order_items", "pk_orders", "uq_order_items_order_id_tier_id"},
     ),
     "the limit per person": (
-        lambda session: allocation_records.count_per_person(session, TIER, [PERSON, key("user", 7)]),
+        lambda session: allocation_records.count_per_person(session, [TIER], [PERSON, key("user", 7)]),
         {"ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
     ),
     "the siblings of an order": (
-        lambda session: allocation_records.find_siblings(session, TIER, [ORDER]),
+        lambda session: allocation_records.find_siblings(session, [ORDER], [key("item", 50_000)]),
         {"uq_order_items_order_id_tier_id"},
     ),
     "which tiers have work": (
@@ -295,5 +303,5 @@ def test_the_tables_are_as_full_as_promised(crowded):
 def test_the_head_of_the_line_is_read_in_order_without_sorting(crowded):
     with crowded() as session:
         plans = Plans(session)
-        allocation_records.find_line(session, TIER, 500, None)
-    assert "'Sort'" not in plans.text
+        allocation_records.find_work(session, [TIER], 500, None)
+    assert "ix_order_items_line" in plans.indexes - plans.sorted, plans.text

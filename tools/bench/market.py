@@ -102,8 +102,9 @@ _CLOSE = (
     UPDATE orders SET stage = 'closed', status = 'cancelled', reason = 'buyer_cancelled', hold_expires_at = NULL
     WHERE event_id = :event_id AND status = 'pending'
     """,
-    "UPDATE ticket_tiers SET reserved = 0 WHERE id = ANY(:tier_ids)",
+    # The event before its tiers: the order in which everybody locks.
     "UPDATE events SET status = 'completed' WHERE id = :event_id",
+    "UPDATE ticket_tiers SET reserved = 0 WHERE id = ANY(:tier_ids)",
 )
 
 _UNOWNED = """

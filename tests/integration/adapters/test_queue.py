@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 import redis as redis_client
@@ -15,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from adapters import queue
 from adapters.queue import Dispatcher, find_idle, open_queue_app, send
-from domain.messages import OpenPayment, SendMail, ServeTier
+from domain.messages import PARCELS, ConfirmPayment, OpenPayment, SendMail, ServeTier
 from tests.integration.market import until
 from tools.stack.embedded import EmbeddedServers
 from tools.stack.environment import ROOT
@@ -62,11 +63,16 @@ def bodies(redis, queue="payments"):
     ]
 
 
+def opened(redis):
+    """Return the orders whose payments the messages in the queue ask to be opened."""
+    return [order_id for _, body in bodies(redis) for order_id in body["order_ids"]]
+
+
 def test_messages_travel_in_their_queues_with_ids_as_their_payload(dispatcher, redis):
     order_id, tier_id = uuid7(), uuid7()
     dispatcher({OpenPayment(order_id): None, ServeTier(tier_id): None})
     until(lambda: redis.llen(f"tier.{tier_id}") == 1)
-    assert bodies(redis) == [("payments.open", {"order_id": str(order_id)})]
+    assert bodies(redis) == [("payments.open", {"order_ids": [str(order_id)]})]
     assert bodies(redis, f"tier.{tier_id}") == [("allocation.serve", {"tier_id": str(tier_id)})]
 
 
@@ -79,7 +85,7 @@ def test_the_same_message_is_published_once_while_it_waits(dispatcher, redis):
                 dispatcher._pending.setdefault(OpenPayment(order_id), None)
     dispatcher({OpenPayment(orders[0]): None, SendMail(orders[0]): None})
     until(lambda: redis.llen("notifications") == 1)
-    assert [body["order_id"] for _, body in bodies(redis)] == [str(order_id) for order_id in orders]
+    assert opened(redis) == [str(order_id) for order_id in orders]
 
 
 def test_a_message_that_comes_again_later_is_published_again(dispatcher, redis):
@@ -87,6 +93,43 @@ def test_a_message_that_comes_again_later_is_published_again(dispatcher, redis):
     for count in (1, 2):
         dispatcher({message: None})
         until(lambda count=count: redis.llen("payments") == count)
+
+
+class TestSharing:
+    @pytest.fixture
+    def announce_all(self, dispatcher):
+        """Return a function that announces messages at once, and returns when they have been published."""
+
+        def announce_all(messages):
+            dispatcher(messages)
+            dispatcher.close(10)
+
+        return announce_all
+
+    def test_many_orders_travel_in_a_few_messages_and_each_in_one(self, announce_all, redis):
+        orders = [str(uuid7()) for _ in range(500)]
+        announce_all({OpenPayment(UUID(order_id)): None for order_id in orders})
+        assert redis.llen("payments") <= PARCELS
+        assert opened(redis) == orders
+
+    def test_few_orders_are_spread_one_by_one(self, announce_all, redis):
+        announce_all({OpenPayment(uuid7()): None for _ in range(PARCELS)})
+        assert redis.llen("payments") == PARCELS
+
+    def test_each_order_keeps_its_request_id(self, announce_all, redis):
+        orders = {str(uuid7()): f"r-{number}" for number in range(2 * PARCELS)}
+        orders[next(iter(orders))] = None
+        announce_all({OpenPayment(UUID(order_id)): request_id for order_id, request_id in orders.items()})
+        ids = [request_id for message in lying(redis) for request_id in message["headers"]["request_ids"]]
+        assert dict(zip(opened(redis), ids, strict=True)) == orders
+
+    def test_other_messages_travel_alone(self, announce_all, redis):
+        announce_all({ConfirmPayment(uuid7()): None for _ in range(2 * PARCELS)})
+        assert redis.llen("payments") == 2 * PARCELS
+
+    def test_all_of_it_goes_to_the_broker_at_once(self, dispatcher):
+        with dispatcher._app.producer_or_acquire() as producer:
+            assert producer.supports_batch_publish
 
 
 class TestRequestIds:
@@ -146,7 +189,7 @@ class TestTrouble:
             servers.start_valkey()
             with redis_client.from_url(servers.valkey.url) as redis:
                 until(lambda: redis.llen("payments") == 3)
-                assert [body["order_id"] for _, body in bodies(redis)] == [str(m.order_id) for m in messages]
+                assert opened(redis) == [str(m.order_id) for m in messages]
             dispatcher.close()
 
     def test_a_backlog_is_bounded(self, open_dispatcher, unused_port, monkeypatch):
@@ -164,7 +207,7 @@ class TestTrouble:
         tier_id, message = uuid7(), OpenPayment(uuid7())
         dispatcher({message: None, ServeTier(tier_id): None})
         until(lambda: redis.llen(f"tier.{tier_id}") == 1)
-        assert bodies(redis) == [("payments.open", {"order_id": str(message.order_id)})]
+        assert bodies(redis) == [("payments.open", {"order_ids": [str(message.order_id)]})]
 
     def test_closing_publishes_what_waits(self, dispatcher, redis):
         dispatcher({OpenPayment(uuid7()): None})

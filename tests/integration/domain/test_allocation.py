@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
+from uuid_utils.compat import uuid7
 
 from domain import allocation
 from domain.messages import NotifyOffer, OpenPayment, ServeTier
@@ -164,6 +165,117 @@ class TestSeveralTiers:
         serve(session, plenty)
         assert stages(session, order) == [OrderStage.CLOSED]
         assert counters(session, plenty) == (0, 0)
+
+
+class TestTogether:
+    """Several tiers in one round."""
+
+    def serve(self, session, *tiers, batch=100, **options):
+        tier_ids = [tier.id for tier in tiers]
+        outcomes = allocation.serve_together(session, tier_ids, NOW, CLOCKS, batch=batch, **options)
+        session.commit()
+        return [outcomes[tier_id] for tier_id in tier_ids]
+
+    def test_each_tier_is_decided_by_itself(self, session, announced):
+        scarce, limited, paused = (
+            TicketTierFactory(quantity=1),
+            TicketTierFactory(max_per_person=1),
+            TicketTierFactory(is_paused=True),
+        )
+        over = TicketTierFactory(event=EventFactory(status=EventStatus.CANCELLED))
+        buyer = UserFactory()
+        first, second, third, twice = (
+            OrderFactory(tier=tier, user=buyer) for tier in (scarce, scarce, limited, limited)
+        )
+        waiting, late = OrderFactory(tier=paused), OrderFactory(tier=over)
+        outcomes = self.serve(session, scarce, limited, paused, over)
+        assert [(outcome.served, outcome.refused) for outcome in outcomes] == [(1, 1), (1, 1), (0, 0), (0, 1)]
+        assert stages(session, first, third, waiting) == [OrderStage.HELD, OrderStage.HELD, OrderStage.QUEUED]
+        reasons = [OrderReason.SOLD_OUT, OrderReason.LIMIT_EXCEEDED, OrderReason.EVENT_CANCELLED]
+        assert [order.reason for order in (second, twice, late)] == reasons
+        assert [counters(session, tier) for tier in (scarce, limited, paused, over)] == [(1, 0), (1, 0), (0, 0), (0, 0)]
+        assert {m.order_id for m in announced if isinstance(m, OpenPayment)} == {first.id, third.id}
+
+    def test_an_order_over_all_of_them_is_held_once(self, session, announced):
+        event = EventFactory(capacity=100)
+        first, second = TicketTierFactory(event=event), TicketTierFactory(event=event)
+        order = OrderFactory(contents={first: 1, second: 2})
+        self.serve(session, first, second)
+        assert stages(session, order) == [OrderStage.HELD]
+        assert [counters(session, tier) for tier in (first, second)] == [(1, 0), (2, 0)]
+        kinds = session.scalars(select(TimelineEntry.kind).where(TimelineEntry.order_id == order.id)).all()
+        assert kinds.count("held") == 1
+        assert [m.order_id for m in announced if isinstance(m, OpenPayment)] == [order.id]
+
+    def test_one_of_them_that_wants_approval_is_enough(self, session):
+        event = EventFactory(capacity=100)
+        first, second = TicketTierFactory(event=event), TicketTierFactory(event=event, requires_approval=True)
+        order = OrderFactory(contents={first: 1, second: 1})
+        self.serve(session, first, second)
+        assert stages(session, order) == [OrderStage.AWAITING_APPROVAL]
+
+    def test_an_order_that_waits_elsewhere_too_is_partly_held(self, session):
+        event = EventFactory(capacity=100)
+        first, second, elsewhere = (TicketTierFactory(event=event) for _ in range(3))
+        order = OrderFactory(contents={first: 1, second: 1, elsewhere: 1})
+        self.serve(session, first, second)
+        assert stages(session, order) == [OrderStage.PARTLY_HELD]
+
+    def test_what_one_of_them_refuses_the_other_takes_back(self, session, announced):
+        event = EventFactory(capacity=100)
+        plenty, scarce = TicketTierFactory(event=event), TicketTierFactory(event=event, quantity=0)
+        order = OrderFactory(contents={plenty: 1, scarce: 1})
+        self.serve(session, plenty, scarce)
+        assert stages(session, order) == [OrderStage.CLOSED]
+        assert order.reason is OrderReason.SOLD_OUT
+        assert ServeTier(plenty.id) in announced
+        assert not [m for m in announced if isinstance(m, OpenPayment)]
+        self.serve(session, plenty, scarce)
+        assert counters(session, plenty) == (0, 0)
+
+    def test_wishes_and_edits_are_granted_to_each(self, session):
+        released, sold, grown = (TicketTierFactory(quantity=1) for _ in range(3))
+        back, paid = (OrderFactory(tier=tier, stage=OrderStage.HELD) for tier in (released, sold))
+        back.items[0].desired_state = InventoryState.RELEASED
+        paid.items[0].desired_state = InventoryState.SOLD
+        grown.desired_quantity = 3
+        served, refused, large = (
+            OrderFactory(tier=released),
+            OrderFactory(tier=sold),
+            OrderFactory(tier=grown, quantity=3),
+        )
+        outcomes = self.serve(session, released, sold, grown)
+        assert [outcome.granted for outcome in outcomes] == [1, 1, 0]
+        assert stages(session, served, refused, large) == [OrderStage.HELD, OrderStage.CLOSED, OrderStage.HELD]
+        assert [counters(session, tier) for tier in (released, sold, grown)] == [(1, 0), (0, 1), (3, 0)]
+
+    def test_the_waitlist_of_one_is_offered_its_stock_beside_the_line_of_another(self, session):
+        waited_for, other = TicketTierFactory(quantity=1), TicketTierFactory()
+        entry, order = WaitlistFactory(tier=waited_for), OrderFactory(tier=other)
+        outcomes = self.serve(session, waited_for, other)
+        assert [outcome.offered for outcome in outcomes] == [1, 0]
+        session.refresh(entry)
+        assert entry.status is WaitlistStatus.OFFERED
+        assert stages(session, order) == [OrderStage.HELD]
+        assert [counters(session, tier) for tier in (waited_for, other)] == [(1, 0), (1, 0)]
+
+    def test_the_share_of_each_is_bounded_and_what_is_left_is_told(self, session):
+        long, short = TicketTierFactory(), TicketTierFactory()
+        orders = [OrderFactory(tier=tier) for tier in (long, long, long, short)]
+        outcomes = self.serve(session, long, short, batch=2)
+        assert [(outcome.served, outcome.more) for outcome in outcomes] == [(2, True), (1, False)]
+        assert stages(session, *orders) == [OrderStage.HELD, OrderStage.HELD, OrderStage.QUEUED, OrderStage.HELD]
+
+    def test_the_measured_rate_is_kept_where_somebody_was_decided(self, session):
+        busy, idle = TicketTierFactory(), TicketTierFactory()
+        OrderFactory(tier=busy)
+        self.serve(session, busy, idle, rates={busy.id: 12.5, idle.id: 3.5})
+        session.expire_all()
+        assert (busy.service_rate, idle.service_rate) == (12.5, None)
+
+    def test_a_tier_that_does_not_exist_is_left_out(self, session):
+        tier, unknown = TicketTierFactory(), uuid7()
+        assert set(allocation.serve_together(session, [unknown, tier.id], NOW, CLOCKS, batch=1)) == {tier.id}
 
 
 class TestWishes:

@@ -2,15 +2,15 @@ import threading
 import time
 from itertools import pairwise
 
+import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from adapters.clock import SystemClock
 from domain import allocation, allocation_records, tier_work
-from domain.allocation import Outcome
 from domain.models import TicketTier
 from tests.integration.market import SILENCE, is_served, until
-from workers import fence
+from workers import fence, serving
 
 
 class StoppedClock(SystemClock):
@@ -69,21 +69,41 @@ class TestServing:
 
         until(is_measured)
 
-    def test_time_slices_alternate_between_two_long_lines(self, market, monkeypatch):
-        tiers = [market.tier(), market.tier()]
-        order_ids = {tier.id: market.orders(tier, 6) for tier in tiers}
+    @pytest.fixture
+    def turns(self, monkeypatch):
+        """Collect the tiers of each round, and how many orders of each it may decide."""
         turns = []
-        serving = allocation.serve
+        serving = allocation.serve_together
 
-        def serve(session, tier_id, *args, **options):
-            turns.append(tier_id)
-            return serving(session, tier_id, *args, **options)
+        def serve_together(session, tier_ids, *args, batch, **options):
+            turns.append((set(tier_ids), batch))
+            return serving(session, tier_ids, *args, batch=batch, **options)
 
-        monkeypatch.setattr(allocation, "serve", serve)
+        monkeypatch.setattr(allocation, "serve_together", serve_together)
+        return turns
+
+    def test_long_lines_share_a_round_evenly(self, market, turns):
+        tiers = [market.tier(), market.tier()]
+        order_ids = [order_id for tier in tiers for order_id in market.orders(tier, 6)]
+        market.own(batch=4)
+        until(is_served(market, order_ids))
+        assert turns[:3] == [({tier.id for tier in tiers}, 2)] * 3
+        assert [market.counters(tier) for tier in tiers] == [(6, 0), (6, 0)]
+
+    def test_a_line_that_is_longer_than_the_others_goes_on_alone(self, market, turns):
+        short, long = market.tier(), market.tier()
+        order_ids = market.orders(short, 1) + market.orders(long, 6)
+        market.own(batch=4)
+        until(is_served(market, order_ids))
+        assert turns[:2] == [({short.id, long.id}, 2), ({long.id}, 4)]
+
+    def test_time_slices_alternate_between_long_lines_that_do_not_fit_into_one_round(self, market, turns, monkeypatch):
+        monkeypatch.setattr(fence, "TOGETHER", 1)
+        tiers = [market.tier(), market.tier()]
+        order_ids = [order_id for tier in tiers for order_id in market.orders(tier, 6)]
         market.own(batch=1, slice_seconds=0.000001)
-        for tier in tiers:
-            until(is_served(market, order_ids[tier.id]))
-        first_twelve = turns[:12]
+        until(is_served(market, order_ids))
+        first_twelve = [tier_id for tier_ids, _ in turns[:12] for tier_id in tier_ids]
         assert [first_twelve.count(tier.id) for tier in tiers] == [6, 6]
         assert all(one != another for one, another in pairwise(first_twelve))
 
@@ -152,7 +172,7 @@ class TestOwning:
         monkeypatch.setattr(fence, "STUCK_SECONDS", 1.0)
         tier, healthy = market.tier(), market.tier()
         order_ids = market.orders(tier)
-        monkeypatch.setattr(fence.TierOwner, "_serve_batch", lambda self, sessions, tier_id: Outcome())
+        monkeypatch.setattr(serving.TierServer, "serve_slice", lambda self, tier_ids: [])
         stuck = market.own()
         until(lambda: tier.id in stuck.owned)
         with capture_logs() as logs:
@@ -208,14 +228,14 @@ class TestSilence:
 
         monkeypatch.setattr(allocation_records, "lock_orders", lock_orders)
         finished = []
-        serving = allocation.serve
+        serving = allocation.serve_together
 
-        def serve(session, *args, **options):
+        def serve_together(session, *args, **options):
             outcome = serving(session, *args, **options)
             finished.append(threading.current_thread())
             return outcome
 
-        monkeypatch.setattr(allocation, "serve", serve)
+        monkeypatch.setattr(allocation, "serve_together", serve_together)
         sleeper = market.own(name="sleeper")
         assert is_inside.wait(10)
         market.own()

@@ -42,6 +42,18 @@ class TestPoison:
         assert (alarm["order_id"], alarm["log_level"]) == (str(order_ids[2]), "critical")
         assert "poison" in alarm["error"]
 
+    def test_the_tiers_that_shared_its_round_are_served(self, market, poison):
+        tiers = [market.tier() for _ in range(3)]
+        order_ids = [order_id for tier in tiers for order_id in market.orders(tier, 2)]
+        poison(order_ids[2])
+        with capture_logs() as logs:
+            market.own()
+            until(lambda: market.stages(order_ids) == ["held", "held", "quarantined", "held", "held", "held"])
+        assert [market.counters(tier) for tier in tiers] == [(2, 0), (1, 0), (2, 0)]
+        events = [entry["event"] for entry in logs]
+        assert events.count("allocation.parted") == 1
+        assert events.count("allocation.failed") == 1
+
     def test_the_log_does_not_repeat_what_the_statement_held(self, market, poison):
         tier = market.tier()
         order_ids = market.orders(tier, 2)

@@ -5,6 +5,7 @@ import pytest
 import structlog
 from celery.app.trace import build_tracer
 from sqlalchemy import select, text
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from adapters.clock import SystemClock
@@ -27,6 +28,7 @@ from domain.messages import (
     SendMail,
     ServeTier,
     SettlePayment,
+    joint_payload,
 )
 from domain.models import (
     EmailNotification,
@@ -107,7 +109,8 @@ def _wired(monkeypatch, sessions, announced, gateway, mailer):
         monkeypatch.setattr(module, "sessions", lambda: sessions)
     monkeypatch.setattr(payment_tasks, "gateway", lambda: gateway)
     monkeypatch.setattr(notifications, "mailer", lambda: mailer)
-    monkeypatch.setattr(sweep_tasks, "dispatcher", lambda: announced.extend)
+    for module in (payment_tasks, sweep_tasks):
+        monkeypatch.setattr(module, "dispatcher", lambda: announced.extend)
 
 
 class Later(SystemClock):
@@ -120,6 +123,15 @@ class Later(SystemClock):
 def deliver(task, **headers):
     """Let a worker handle a message, or a job of beat's by its name; fail if the task does."""
     name, arguments = (task.task, task.payload()) if isinstance(task, Message) else (task, {})
+    run(name, arguments, headers)
+
+
+def open_together(orders, **headers):
+    """Let a worker handle one message that opens the payments of several orders."""
+    run(OpenPayment.task, joint_payload([OpenPayment(order.id) for order in orders]), headers)
+
+
+def run(name, arguments, headers):
     trace = build_tracer(name, app.app.tasks[name], app=app.app)
     outcome = trace(str(uuid7()), (), arguments, {"delivery_info": {}, **headers})
     assert outcome.info is None, outcome.info
@@ -182,6 +194,39 @@ class TestPayments:
         deliver_twice(sessions, OpenPayment(held.id))
         assert read(sessions, Order, held).stage is OrderStage.AWAITING_PAYMENT
         assert len(gateway.intents) == 1
+
+    def test_open_many(self, sessions, gateway):
+        held = [make(sessions, OrderFactory, stage=OrderStage.HELD, with_payment=False) for _ in range(3)]
+        open_together(held)
+        assert [read(sessions, Order, order).stage for order in held] == [OrderStage.AWAITING_PAYMENT] * 3
+        open_together(held)
+        assert len(gateway.intents) == 3
+
+    def test_one_that_fails_is_logged_under_its_request_and_the_others_are_opened(self, sessions, gateway, monkeypatch):
+        held = [make(sessions, OrderFactory, stage=OrderStage.HELD, with_payment=False) for _ in range(3)]
+        opening = gateway.open_intent
+
+        def open_intent(request, key):
+            if request.order_id == held[1].id:
+                raise ZeroDivisionError
+            return opening(request, key)
+
+        monkeypatch.setattr(gateway, "open_intent", open_intent)
+        with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+            open_together(held, request_ids=["r-0", "r-1", None])
+        stages = [read(sessions, Order, order).stage for order in held]
+        assert stages == [OrderStage.AWAITING_PAYMENT, OrderStage.HELD, OrderStage.AWAITING_PAYMENT]
+        (failed,) = [entry for entry in logs if entry["event"] == "payment.not_opened"]
+        assert (failed["order_id"], failed["request_id"]) == (str(held[1].id), "r-1")
+
+    def test_those_that_there_is_no_time_for_are_rung_for_again(self, sessions, monkeypatch):
+        rung = {}
+        monkeypatch.setattr(payment_tasks, "dispatcher", lambda: rung.update)
+        monkeypatch.setattr(payment_tasks, "OPENING_SECONDS", 0)
+        held = [make(sessions, OrderFactory, stage=OrderStage.HELD, with_payment=False) for _ in range(2)]
+        open_together(held, request_ids=["r-0", "r-1"])
+        assert rung == {OpenPayment(held[0].id): "r-0", OpenPayment(held[1].id): "r-1"}
+        assert [read(sessions, Order, order).stage for order in held] == [OrderStage.HELD] * 2
 
     def test_confirm(self, sessions, opened):
         ask_to_pay(sessions, opened)
