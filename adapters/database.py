@@ -1,10 +1,15 @@
 """The engine and its sessions: how a process talks to PostgreSQL, and how announcements leave after a commit."""
 
 import os
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import psycopg
 from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.messages import Announcements, take_announcements
@@ -22,19 +27,33 @@ class PoolLimits:
 
 
 def open_engine(url: str, limits: PoolLimits, *, application_name: str) -> Engine:
-    """Return a pooled engine whose connections are checked before use and thrown away by a forked child."""
+    """Return a pooled engine whose connections are looked at before use and thrown away by a forked child."""
     engine = create_engine(
         url,
         pool_size=limits.size,
         max_overflow=limits.max_overflow,
         pool_timeout=limits.timeout_seconds,
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, "options": _OPTIONS},
     )
+    event.listen(engine, "checkout", _look_at)
     # A socket shared with the parent would mix two conversations.
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
+
+
+def _look_at(connection: psycopg.Connection[Any], *_: object) -> None:
+    """Have the pool open another connection in place of one that the server has ended.
+
+    An idle connection has nothing to say: what lies there to be read is the server's farewell, or the end of the
+    stream. That is seen without the round trip of a ping; a host that is silently gone is the keepalives' to find.
+    """
+    if connection.closed:
+        raise InvalidatePoolError
+    farewell = select.poll()
+    farewell.register(connection.pgconn.socket, select.POLLIN)
+    if farewell.poll(0):
+        raise InvalidatePoolError
 
 
 def open_fence_engine(url: str, *, silence_seconds: float, application_name: str) -> Engine:
@@ -78,6 +97,12 @@ def open_sessions(engine: Engine, dispatch: Dispatch) -> sessionmaker[Session]:
     sessions = sessionmaker(engine, expire_on_commit=False)
     dispatch_after_commit(sessions, dispatch)
     return sessions
+
+
+def open_statements(sessions: sessionmaker[Session]) -> Callable[[], Session]:
+    """Return the factory of sessions whose every statement is a transaction of its own: one round trip, not three."""
+    engine: Engine = sessions.kw["bind"]
+    return partial(sessions, bind=engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 def dispatch_after_commit(sessions: sessionmaker[Session], dispatch: Dispatch) -> None:
