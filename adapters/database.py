@@ -1,13 +1,16 @@
 """The engine and its sessions: how a process talks to PostgreSQL, and how announcements leave after a commit."""
 
 import os
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from psycopg import Connection
+import psycopg
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.messages import Announcements, take_announcements
@@ -25,7 +28,7 @@ class PoolLimits:
 
 
 def open_engine(url: str, limits: PoolLimits, *, application_name: str, through_pooler: bool = False) -> Engine:
-    """Return a pooled engine whose connections are checked before use and thrown away by a forked child.
+    """Return a pooled engine whose connections are looked at before use and thrown away by a forked child.
 
     Through a transaction pooler such as PgBouncer a session is somebody else's after each commit: nothing may be left
     in it. The role must then bring `SESSION` by itself (docs/scaling.md).
@@ -36,13 +39,27 @@ def open_engine(url: str, limits: PoolLimits, *, application_name: str, through_
         pool_size=limits.size,
         max_overflow=limits.max_overflow,
         pool_timeout=limits.timeout_seconds,
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, **session},
     )
+    event.listen(engine, "checkout", _look_at)
     # A socket shared with the parent would mix two conversations.
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
+
+
+def _look_at(connection: psycopg.Connection[Any], *_: object) -> None:
+    """Have the pool open another connection in place of one that the server has ended.
+
+    An idle connection has nothing to say: what lies there to be read is the server's farewell, or the end of the
+    stream. That is seen without the round trip of a ping; a host that is silently gone is the keepalives' to find.
+    """
+    if connection.closed:
+        raise InvalidatePoolError
+    farewell = select.poll()
+    farewell.register(connection.pgconn.socket, select.POLLIN)
+    if farewell.poll(0):
+        raise InvalidatePoolError
 
 
 def open_fence_engine(url: str, *, silence_seconds: float, application_name: str) -> Engine:
@@ -79,7 +96,7 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
     return engine
 
 
-def _send_lists_in_binary(connection: Connection[Any], _record: object) -> None:
+def _send_lists_in_binary(connection: psycopg.Connection[Any], _record: object) -> None:
     """Prefer the dumper that costs a sixth (psycopg.org/psycopg3/docs/advanced/adapt.html): a round sends many ids."""
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
@@ -106,6 +123,12 @@ def open_sessions(engine: Engine, dispatch: Dispatch) -> sessionmaker[Session]:
     sessions = sessionmaker(engine, expire_on_commit=False)
     dispatch_after_commit(sessions, dispatch)
     return sessions
+
+
+def open_statements(sessions: sessionmaker[Session]) -> Callable[[], Session]:
+    """Return the factory of sessions whose every statement is a transaction of its own: one round trip, not three."""
+    engine: Engine = sessions.kw["bind"]
+    return partial(sessions, bind=engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 def dispatch_after_commit(sessions: sessionmaker[Session], dispatch: Dispatch) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from domain.models import Order
 from domain.rules.states import OrderStage
 
 COUNTED = 1000
@@ -41,6 +40,9 @@ class Place:
         return self.ahead + 1
 
 
+HEAD = Place(0, None, is_paused=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Pulse:
     """What tells whether an order has moved since somebody last looked; its place only where that was asked for."""
@@ -70,8 +72,16 @@ def _coarse(ahead: int) -> int:
 
 def take_pulse(session: Session, order_id: UUID) -> Pulse | None:
     """Return the order's pulse without its place, or None if there is no such order."""
-    row = session.execute(select(Order.user_id, Order.version, Order.stage).where(Order.id == order_id)).one_or_none()
-    return None if row is None else Pulse(row.user_id, row.version, row.stage)
+    return take_pulses(session, [order_id]).get(order_id)
+
+
+_TAKE_PULSES = text("SELECT id, user_id, version, stage FROM orders WHERE id = ANY(:order_ids)")
+
+
+def take_pulses(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, Pulse]:
+    """Return the pulses, without their places, of those of the orders that there are."""
+    rows = session.execute(_TAKE_PULSES, {"order_ids": list(order_ids)})
+    return {row.id: Pulse(row.user_id, row.version, OrderStage(row.stage)) for row in rows}
 
 
 _FIND_SPOTS = text("""

@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 from uuid_utils.compat import uuid7
 
-from domain import audit
+from domain import audit, order_records
 from domain.audit import Actor
-from domain.errors import ConflictError, InvalidError, KeyReusedError, NotFoundError, SoldOutError
+from domain.errors import ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError, SoldOutError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may_edit
@@ -82,27 +81,41 @@ class Acceptance:
         return self.placement is None
 
 
-def accept(session: Session, purchase: Purchase, offers: Offers, now: datetime) -> Acceptance:
-    """Take a purchase into the tiers' lines: one statement, whatever the order holds.
+@dataclass(eq=False, frozen=True, slots=True)
+class Arrival:
+    """A purchase as it reaches the edge: with a recent picture of its tiers, and the time by which it is judged."""
 
-    `offers` is a recent picture of the tiers. Raises `InvalidError`, `ConflictError` or `SoldOutError` when the edge
-    can already tell that it will not be served, `KeyReusedError` when the key stands for another request.
+    purchase: Purchase
+    offers: Offers
+    now: datetime
+
+    @property
+    def key(self) -> tuple[UUID, str]:
+        """What tells it from every other purchase."""
+        return self.purchase.buyer_id, self.purchase.idempotency_key
+
+
+def accept(session: Session, arrivals: Sequence[Arrival]) -> list[Acceptance | DomainError]:
+    """Take purchases into the tiers' lines, in their order: one statement, whatever they hold. Each has its outcome.
+
+    It is `InvalidError`, `ConflictError` or `SoldOutError` when the edge can already tell that a purchase will not be
+    served, `KeyReusedError` when its key stands for another request.
     """
-    try:
-        lines = _price(purchase, offers, now)
-    except (InvalidError, ConflictError):
-        # The same purchase may have been accepted while it still could be.
-        if replay := _find_replay(session, purchase):
-            return replay
-        raise
-    acceptance = _insert(session, purchase, lines, currency=offers[purchase.wishes[0].tier_id].currency)
-    if acceptance is None:
-        replay = _find_replay(session, purchase)
-        assert replay is not None, "the insert met a key that is not there"
-        return replay
-    for wish in purchase.wishes:
-        announce(session, ServeTier(wish.tier_id))
-    return acceptance
+    priced: list[tuple[Arrival, list[Line]]] = []
+    refusals: dict[Arrival, DomainError] = {}
+    for arrival in arrivals:
+        try:
+            priced.append((arrival, _price(arrival.purchase, arrival.offers, arrival.now)))
+        except (InvalidError, ConflictError) as refusal:
+            refusals[arrival] = refusal
+    accepted = _insert(session, priced) if priced else {}
+    # The same purchase may have been accepted before: by now it is refused, or its key is taken.
+    others = [arrival.key for arrival in arrivals if arrival not in accepted]
+    earlier = order_records.find_keys(session, others) if others else {}
+    return [
+        accepted.get(arrival) or _replay(arrival.purchase, earlier.get(arrival.key)) or refusals[arrival]
+        for arrival in arrivals
+    ]
 
 
 def _price(purchase: Purchase, offers: Offers, now: datetime) -> list[Line]:
@@ -147,71 +160,51 @@ def _check_quantity(offer: Offer, quantity: int, pointer: str) -> None:
         )
 
 
-_INSERT = text("""
-    WITH placed AS (
-        INSERT INTO orders (id, user_id, event_id, currency, subtotal, fees, absorbed_fees, tax, total, billing_name,
-                            billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id)
-        VALUES (:id, :user_id, :event_id, :currency, :subtotal, :fees, :absorbed_fees, :tax, :total, :billing_name,
-                :billing_email, :billing_address, :key, :fingerprint, :request_id)
-        ON CONFLICT (user_id, idempotency_key) DO NOTHING
-        RETURNING id, sequence, number, version, created_at
-    ), lined AS (
-        INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
-                                 tax, attendees)
-        SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
-               item.fees, item.absorbed_fees, item.tax, item.attendees
-        FROM placed, jsonb_to_recordset(:items)
-            AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
-                     absorbed_fees bigint, tax bigint, attendees jsonb)
-    ), told AS (
-        INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
-        RETURNING at AS accepted_at
-    )
-    SELECT number, sequence, version, created_at, accepted_at FROM placed, told
-""").bindparams(bindparam("billing_address", type_=JSONB(none_as_null=True)), bindparam("items", type_=JSONB))
+def _insert(session: Session, priced: Sequence[tuple[Arrival, list[Line]]]) -> dict[Arrival, Acceptance]:
+    """Insert orders, and ring their tiers; return the acceptances of those whose keys were free."""
+    orders = [_order(arrival, lines) for arrival, lines in priced]
+    placed = order_records.insert(session, orders)
+    accepted = {}
+    for (arrival, lines), order in zip(priced, orders, strict=True):
+        if (row := placed.get(UUID(order["id"]))) is None:
+            continue
+        values = {name: value for name, value in row._asdict().items() if name != "id"}
+        accepted[arrival] = Acceptance(row.id, Placement(**values, lines=lines, totals=add_up(lines)))
+        for wish in arrival.purchase.wishes:
+            announce(session, ServeTier(wish.tier_id), arrival.purchase.request_id)
+    return accepted
 
 
-def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> Acceptance | None:
-    """Insert order, items and first line of the timeline; return None if the key is taken."""
-    items: list[dict[str, Any]] = [
-        {
-            "id": str(uuid7()),
-            "tier_id": str(wish.tier_id),
-            **asdict(line),
-            "attendees": list(wish.attendees) or None,
-        }
-        for wish, line in zip(purchase.wishes, lines, strict=True)
-    ]
-    order_id, totals = uuid7(), add_up(lines)
-    values = {
-        "id": order_id,
-        "user_id": purchase.buyer_id,
-        "event_id": purchase.event_id,
-        "currency": currency,
-        **asdict(totals),
+def _order(arrival: Arrival, lines: Sequence[Line]) -> dict[str, Any]:
+    purchase = arrival.purchase
+    return {
+        # JSON has no ids of its own: they travel as text.
+        "id": str(uuid7()),
+        "user_id": str(purchase.buyer_id),
+        "event_id": str(purchase.event_id),
+        "currency": arrival.offers[purchase.wishes[0].tier_id].currency,
+        **asdict(add_up(lines)),
         "billing_name": purchase.billing_name,
         "billing_email": purchase.billing_email,
         "billing_address": purchase.billing_address,
-        "key": purchase.idempotency_key,
-        "fingerprint": purchase.fingerprint,
+        "idempotency_key": purchase.idempotency_key,
+        "idempotency_fingerprint": purchase.fingerprint,
         "request_id": purchase.request_id,
-        "items": items,
+        "items": [_item(wish, line) for wish, line in zip(purchase.wishes, lines, strict=True)],
     }
-    row = session.execute(_INSERT, values).one_or_none()
-    return None if row is None else Acceptance(order_id, Placement(**row._asdict(), lines=lines, totals=totals))
 
 
-def _find_replay(session: Session, purchase: Purchase) -> Acceptance | None:
-    row = session.execute(
-        select(Order.id, Order.idempotency_fingerprint).where(
-            Order.user_id == purchase.buyer_id, Order.idempotency_key == purchase.idempotency_key
-        )
-    ).one_or_none()
-    if row is None:
+def _item(wish: Wish, line: Line) -> dict[str, Any]:
+    attendees = list(wish.attendees) or None
+    return {"id": str(uuid7()), "tier_id": str(wish.tier_id), **asdict(line), "attendees": attendees}
+
+
+def _replay(purchase: Purchase, earlier: Row[Any] | None) -> Acceptance | KeyReusedError | None:
+    if earlier is None:
         return None
-    if row.idempotency_fingerprint != purchase.fingerprint:
-        raise KeyReusedError("This Idempotency-Key stands for another purchase; send a new one.")
-    return Acceptance(row.id)
+    if earlier.idempotency_fingerprint != purchase.fingerprint:
+        return KeyReusedError("This Idempotency-Key stands for another purchase; send a new one.")
+    return Acceptance(earlier.id)
 
 
 _WHOLE = (

@@ -8,9 +8,8 @@ from flask import Response, request
 from sqlalchemy.orm import Session
 
 from domain import approvals, line, orders
-from domain.errors import NotFoundError
 from domain.line import Pulse
-from domain.orders import Purchase, Wish
+from domain.orders import Arrival, Purchase, Wish
 from domain.payments import confirmations, refunds
 from domain.rules.lifecycle import WAITING
 from domain.rules.states import OrderStage, UserRole
@@ -58,14 +57,15 @@ def submit_order(body: OrderRequest) -> Response:
     """Take a purchase into the tiers' lines. 202 means that it is stored and keeps its place whatever happens."""
     purchase, now = _purchase(body), services().clock.now()
     offers = services().storefront.look([wish.tier_id for wish in purchase.wishes])
-    with services().sessions.begin() as session:
-        acceptance = orders.accept(session, purchase, offers, now)
-        order_id, placement = acceptance.order_id, acceptance.placement
-        place = services().lines.find_place(session, order_id) if placement else None
+    acceptance = services().acceptances.ask(Arrival(purchase, offers, now))
+    order_id, placement = acceptance.order_id, acceptance.placement
     if placement is None:
         response = _show(order_id, status=202)
         response.headers[REPLAYED] = "true"
     else:
+        with services().statements() as session:
+            # Whoever is served already was at the head of the line.
+            place = services().lines.find_place(session, order_id) or line.HEAD
         pulse = Pulse(purchase.buyer_id, placement.version, OrderStage.QUEUED, place)
         shown = placed_body(order_id, placement, purchase, offers, place=place, now=now)
         response = add_polling_headers(answer(shown, 202), pulse)
@@ -106,7 +106,7 @@ def poll_order(path: OrderPath) -> Response:
     seconds = asked_to_wait()
     waited = False
     if seconds and still_moves(pulse) and (is_unchanged(pulse) or not request.if_none_match):
-        _, waited = services().waiting_room.wait_for_change(services().sessions, path.order_id, pulse, seconds)
+        waited = services().waiting_room.wait_for_change(path.order_id, pulse, seconds)
         pulse = _pulse(path.order_id) if waited else pulse
     unchanged = is_unchanged(pulse)
     response = add_polling_headers(Response(status=304), pulse) if unchanged else _show(path.order_id, status=200)
@@ -117,10 +117,10 @@ def poll_order(path: OrderPath) -> Response:
 
 def _pulse(order_id: UUID) -> Pulse:
     """Return the pulse, with its place, of an order that the caller may see; strangers are told that there is none."""
-    with services().sessions() as session:
-        pulse = line.take_pulse(session, order_id)
-        if pulse is None:
-            raise NotFoundError("order")
+    pulse = services().pulses.ask(order_id)
+    if pulse.buyer_id == current_user_id() and pulse.stage not in WAITING:
+        return pulse
+    with services().statements() as session:
         if pulse.buyer_id != current_user_id():
             orders.find(session, order_id, current_actor())
         if pulse.stage in WAITING:
@@ -129,7 +129,7 @@ def _pulse(order_id: UUID) -> Pulse:
 
 
 def _show(order_id: UUID, *, status: int) -> Response:
-    with services().sessions() as session:
+    with services().statements() as session:
         order = orders.find(session, order_id, current_actor())
         place = services().lines.find_place(session, order_id) if order.stage in WAITING else None
         paying = [order_id] if order.stripe_payment_intent_id else []

@@ -3,23 +3,31 @@
 Vendors' adapters are opened when first used, because importing them takes longer than starting the rest.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Semaphore
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from flask import Flask, current_app
 from sqlalchemy.orm import Session, sessionmaker
 
 import wiring
 from adapters.clock import SystemClock
+from adapters.database import open_statements
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
+from domain.errors import NotFoundError
+from domain.line import Pulse, take_pulses
 from domain.one_time_tokens import TokenKeyring
+from domain.order_groups import accept_together
+from domain.orders import Acceptance, Arrival
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
+from web.groups import Groups
 from web.lines import Lines
 from web.long_polls import WaitingRoom
 from web.storefront import Storefront
@@ -38,6 +46,25 @@ class Services:
     sessions: sessionmaker[Session]
     hasher: PasswordHasher
     clock: Clock
+
+    @cached_property
+    def statements(self) -> Callable[[], Session]:
+        """Sessions for single statements, each a transaction of its own."""
+        return open_statements(self.sessions)
+
+    @cached_property
+    def acceptances(self) -> Groups[Arrival, Acceptance]:
+        """Accepts purchases, together with those that arrive meanwhile."""
+        return Groups(partial(accept_together, self.statements))
+
+    @cached_property
+    def pulses(self) -> Groups[UUID, Pulse]:
+        """Tells whether orders have moved, together with those that are asked for meanwhile."""
+        return Groups(self._tell_pulses)
+
+    def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:
+        pulses = self._take_pulses(order_ids)
+        return [pulses.get(order_id) or NotFoundError("order") for order_id in order_ids]
 
     @cached_property
     def gateway(self) -> PaymentGateway:
@@ -72,7 +99,7 @@ class Services:
     @cached_property
     def storefront(self) -> Storefront:
         """What is on sale, kept for a moment."""
-        return Storefront(self.sessions)
+        return Storefront(self.statements)
 
     @cached_property
     def lines(self) -> Lines:
@@ -82,7 +109,11 @@ class Services:
     @cached_property
     def waiting_room(self) -> WaitingRoom:
         """At most a quarter of the threads may hold an answer back."""
-        return WaitingRoom(self.settings.web_threads // 4)
+        return WaitingRoom(self.settings.web_threads // 4, self._take_pulses)
+
+    def _take_pulses(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Pulse]:
+        with self.statements() as session:
+            return take_pulses(session, order_ids)
 
     @cached_property
     def onboarding_seats(self) -> Semaphore:

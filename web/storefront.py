@@ -1,13 +1,14 @@
 """A picture of what is on sale, kept for a moment: a rush asks the same question thousands of times a second."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 from cachetools import TTLCache
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from domain.storefront import Offer, read_offers
+from web.groups import Groups
 
 KEPT_SECONDS = 0.25
 """So old may a price or a sold-out answer be; the tier's consumer decides by the rows."""
@@ -17,20 +18,29 @@ TIERS_KEPT = 10_000
 class Storefront:
     """Offers of tiers, shared by the threads of a process."""
 
-    def __init__(self, sessions: sessionmaker[Session]) -> None:
-        self._sessions = sessions
+    def __init__(self, open_session: Callable[[], Session]) -> None:
+        self._open_session = open_session
         self._kept: TTLCache[UUID, Offer] = TTLCache(TIERS_KEPT, KEPT_SECONDS)
         self._lock = threading.Lock()
+        self._groups: Groups[Collection[UUID], Mapping[UUID, Offer]] = Groups(self._read)
 
     def look(self, tier_ids: Collection[UUID]) -> Mapping[UUID, Offer]:
         """Return the offers of these tiers; those that are unknown are left out."""
+        found = self._find(tier_ids)
+        return found if len(found) == len(tier_ids) else self._groups.ask(tier_ids)
+
+    def _find(self, tier_ids: Collection[UUID]) -> dict[UUID, Offer]:
         with self._lock:
-            found = {tier_id: offer for tier_id in tier_ids if (offer := self._kept.get(tier_id)) is not None}
-        missing = [tier_id for tier_id in tier_ids if tier_id not in found]
-        if missing:
-            with self._sessions() as session:
+            return {tier_id: offer for tier_id in tier_ids if (offer := self._kept.get(tier_id)) is not None}
+
+    def _read(self, asked: Sequence[Collection[UUID]]) -> Sequence[Mapping[UUID, Offer]]:
+        """Read for all who ask at once what the group before them has not just read."""
+        wanted = {tier_id for tier_ids in asked for tier_id in tier_ids}
+        offers = self._find(wanted)
+        if missing := wanted - offers.keys():
+            with self._open_session() as session:
                 read = read_offers(session, missing)
             with self._lock:
                 self._kept.update(read)
-            found |= read
-        return found
+            offers |= read
+        return [{tier_id: offers[tier_id] for tier_id in tier_ids if tier_id in offers} for tier_ids in asked]

@@ -16,6 +16,7 @@ from domain import (
     listings,
     logins,
     notifications,
+    order_records,
     orders,
     storefront,
     sweep,
@@ -139,9 +140,7 @@ QUESTIONS = {
         {"uq_payment_transactions_order_id_kind_attempt"},
     ),
     "the replay of a submit": (
-        lambda session: session.scalar(
-            select(Order.id).where(Order.user_id == PERSON, Order.idempotency_key == "key-50000")
-        ),
+        lambda session: order_records.find_keys(session, [(PERSON, "key-50000")]),
         {"uq_orders_user_id_idempotency_key"},
     ),
     "my orders": (lambda session: orders.list_own(session, PERSON, limit=20, after=None), {"ix_orders_user_id_id"}),

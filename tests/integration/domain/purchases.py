@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from uuid_utils.compat import uuid7
 
 from domain import orders
+from domain.errors import DomainError
 from domain.models import Order
-from domain.orders import Purchase, Wish
+from domain.orders import Arrival, Purchase, Wish
 from domain.storefront import read_offers
 from tests.factories import UserFactory
 
@@ -25,8 +26,14 @@ def purchase_of(*wishes, buyer=None, event_id=None, **values):
 
 def accept(session, purchase):
     """Accept a purchase by a picture of its tiers taken now."""
-    offers = read_offers(session, [wish.tier_id for wish in purchase.wishes])
-    return orders.accept(session, purchase, offers, NOW)
+    (outcome,) = orders.accept(session, [arrival_of(session, purchase)])
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
+
+
+def arrival_of(session, purchase):
+    return Arrival(purchase, read_offers(session, [wish.tier_id for wish in purchase.wishes]), NOW)
 
 
 def read(session, acceptance):

@@ -13,9 +13,8 @@ from domain.messages import ServeTier
 from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry
 from domain.orders import Wish
 from domain.rules.states import InventoryState, OrderStage, OrderStatus, PaymentStatus
-from domain.storefront import read_offers
 from tests.factories import EventFactory, TicketTierFactory, UserFactory, bound_to
-from tests.integration.domain.purchases import NOW, accept, purchase_of, read
+from tests.integration.domain.purchases import NOW, accept, arrival_of, purchase_of, read
 from tests.integration.market import until
 
 HOUR = timedelta(hours=1)
@@ -31,10 +30,10 @@ class TestAccept:
     def test_takes_one_insert_statement_whatever_the_order_holds(self, session, rows):
         event = EventFactory()
         purchase = purchase_of((TicketTierFactory(event=event), 2), (TicketTierFactory(event=event), 1))
-        offers = read_offers(session, [wish.tier_id for wish in purchase.wishes])
+        arrival = arrival_of(session, purchase)
         statements = []
         sql_event.listen(session.connection(), "before_cursor_execute", lambda *args: statements.append(args[2]))
-        orders.accept(session, purchase, offers, NOW)
+        orders.accept(session, [arrival])
         (statement,) = statements
         assert Counter(statement.split())["INSERT"] == 3
 

@@ -203,19 +203,48 @@ class TestPreferWait:
         assert "Preference-Applied" not in answer.headers
         room._seats.release(seats)
 
-    def test_every_seat_is_given_back(self, mine, make, services, monkeypatch):
+    def test_all_who_wait_are_looked_for_at_once(self, mine, make, sessions, services, monkeypatch):
+        looks, take_pulses = [], services.waiting_room._take_pulses
+        monkeypatch.setattr(
+            services.waiting_room, "_take_pulses", lambda ids: looks.append(set(ids)) or take_pulses(ids)
+        )
+        orders = [make() for _ in range(3)]
+        asked = [self.ask(mine, order, Prefer="wait=15") for order in orders]
+        everybody = {order.id for order in orders}
+        deadline = time.monotonic() + 10
+        while everybody not in looks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert everybody in looks
+        for order, (thread, answers) in zip(orders, asked, strict=True):
+            move(sessions, order)
+            thread.join(10)
+            assert answers[0][0].json["stage"] == "awaiting_approval"
+
+    def test_nobody_is_looked_for_once_nobody_waits(self, mine, make, services):
+        room = services.waiting_room
+        for _ in range(2):
+            assert poll(mine, make(), Prefer="wait=1").status_code == 200
+            deadline = time.monotonic() + 10
+            while room._is_watched and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert (room._is_watched, room._guests) == (False, set())
+
+    def test_trouble_ends_the_wait_and_every_seat_is_given_back(self, mine, make, services, monkeypatch):
         order = make()
 
         def fail(*_):
             raise RuntimeError("the database went away")
 
-        seats = services.waiting_room._seats._value
-        monkeypatch.setattr("web.long_polls.take_pulse", fail)
-        assert poll(mine, order, Prefer="wait=1").status_code == 500
-        assert services.waiting_room._seats._value == seats
+        room = services.waiting_room
+        seats = room._seats._value
+        monkeypatch.setattr(room, "_take_pulses", fail)
+        started = time.monotonic()
+        assert poll(mine, order, Prefer="wait=15").status_code == 200
+        assert time.monotonic() - started < 10
+        assert room._seats._value == seats
 
-    def test_a_server_of_few_threads_lets_nobody_wait(self, sessions):
-        assert WaitingRoom(0).wait_for_change(sessions, uuid7(), "seen", 10) == ("seen", False)
+    def test_a_server_of_few_threads_lets_nobody_wait(self):
+        assert not WaitingRoom(0, {}.get).wait_for_change(uuid7(), "seen", 10)
 
     @pytest.mark.parametrize(
         "preference", ["wait=99999999", "wait=-5", "wait=x", "wait", "return=minimal", "waiting=5"]

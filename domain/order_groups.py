@@ -1,0 +1,42 @@
+"""Purchases that arrive together, accepted together: one statement, one commit, and an outcome for each of its own."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from domain.orders import Acceptance, Arrival, accept
+
+_DEADLOCK = "40P01"
+
+
+def accept_together(
+    open_session: Callable[[], Session], arrivals: Sequence[Arrival]
+) -> Sequence[Acceptance | Exception]:
+    """Accept purchases in one transaction; what makes the database refuse it is sought by trying them one by one.
+
+    Raises `OperationalError` where the database is away: then none can be tried.
+    """
+    try:
+        return _accept(open_session, arrivals)
+    except DBAPIError as error:
+        if len(arrivals) == 1 or not _is_about_one(error):
+            raise
+    return [_accept_alone(open_session, arrival) for arrival in arrivals]
+
+
+def _accept(open_session: Callable[[], Session], arrivals: Sequence[Arrival]) -> Sequence[Acceptance | Exception]:
+    with open_session() as session, session.begin():
+        return accept(session, arrivals)
+
+
+def _accept_alone(open_session: Callable[[], Session], arrival: Arrival) -> Acceptance | Exception:
+    try:
+        return _accept(open_session, [arrival])[0]
+    except DBAPIError as error:
+        return error
+
+
+def _is_about_one(error: DBAPIError) -> bool:
+    """Tell whether the others may fare better alone: a broken value, or keys that two processes met crosswise."""
+    return not isinstance(error, OperationalError) or getattr(error.orig, "sqlstate", None) == _DEADLOCK

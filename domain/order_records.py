@@ -1,0 +1,58 @@
+"""The statements that write accepted purchases down, for any number of them at once. What they mean is in orders.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+# Sequence numbers are drawn in the order in which the purchases are given.
+_INSERT = text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM ROWS FROM (jsonb_to_recordset(:orders) AS (
+            id uuid, user_id uuid, event_id uuid, currency text, subtotal bigint, fees bigint, absorbed_fees bigint,
+            tax bigint, total bigint, billing_name text, billing_email text, billing_address jsonb,
+            idempotency_key text, idempotency_fingerprint text, request_id text, items jsonb
+        )) WITH ORDINALITY
+    ), placed AS (
+        INSERT INTO orders (id, user_id, event_id, currency, subtotal, fees, absorbed_fees, tax, total, billing_name,
+                            billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id)
+        SELECT id, user_id, event_id, currency, subtotal, fees, absorbed_fees, tax, total, billing_name,
+               billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id
+        FROM given ORDER BY ordinality
+        ON CONFLICT (user_id, idempotency_key) DO NOTHING
+        RETURNING id, sequence, number, version, created_at
+    ), lined AS (
+        INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
+                                 tax, attendees)
+        SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
+               item.fees, item.absorbed_fees, item.tax, item.attendees
+        FROM placed JOIN given ON given.id = placed.id, jsonb_to_recordset(given.items)
+            AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
+                     absorbed_fees bigint, tax bigint, attendees jsonb)
+    ), told AS (
+        INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
+        RETURNING order_id, at AS accepted_at
+    )
+    SELECT id, number, sequence, version, created_at, accepted_at FROM placed JOIN told ON told.order_id = placed.id
+""").bindparams(bindparam("orders", type_=JSONB))
+
+
+def insert(session: Session, orders: Sequence[Mapping[str, Any]]) -> dict[UUID, Row[Any]]:
+    """Insert orders, their items and the first lines of their timelines; leave those out whose keys are taken."""
+    return {row.id: row for row in session.execute(_INSERT, {"orders": orders})}
+
+
+_FIND_KEYS = text("""
+    SELECT orders.user_id, orders.idempotency_key, orders.id, orders.idempotency_fingerprint
+    FROM unnest(CAST(:user_ids AS uuid[]), CAST(:keys AS text[])) AS sought (user_id, key)
+    JOIN orders ON orders.user_id = sought.user_id AND orders.idempotency_key = sought.key
+""")
+
+
+def find_keys(session: Session, keys: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Row[Any]]:
+    """Return the id and fingerprint of the orders that stand for these users' keys."""
+    sought = {"user_ids": [user_id for user_id, _ in keys], "keys": [key for _, key in keys]}
+    return {(row.user_id, row.idempotency_key): row for row in session.execute(_FIND_KEYS, sought)}

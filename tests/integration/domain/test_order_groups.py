@@ -1,0 +1,145 @@
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+from sqlalchemy import create_engine, event, func, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import sessionmaker
+from uuid_utils.compat import uuid7
+
+from adapters.database import open_statements
+from domain.errors import KeyReusedError, SoldOutError
+from domain.messages import ServeTier
+from domain.models import Order
+from domain.order_groups import accept_together
+from domain.orders import accept
+from tests.factories import TicketTierFactory, bound_to
+from tests.integration.domain.purchases import arrival_of, purchase_of
+from tests.integration.market import until
+
+
+@pytest.fixture
+def statements(sessions):
+    return open_statements(sessions)
+
+
+@pytest.fixture
+def arrive(sessions):
+    """Return a way to make arrivals of purchases of one ticket each at a new tier."""
+
+    def arrive(count, **values):
+        with sessions.begin() as session, bound_to(session):
+            tier = TicketTierFactory(**values)
+            return [arrival_of(session, purchase_of((tier, 1), request_id=f"r-{number}")) for number in range(count)]
+
+    return arrive
+
+
+def changed(arrival, **values):
+    return replace(arrival, purchase=replace(arrival.purchase, **values))
+
+
+def count(sessions):
+    with sessions() as session:
+        return session.scalar(select(func.count()).select_from(Order))
+
+
+def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(sessions, statements, engine, arrive):
+    arrivals, seen = arrive(5), []
+    listener = lambda *args: seen.append(args[2])  # noqa: E731
+    event.listen(engine, "before_cursor_execute", listener)
+    outcomes = accept_together(statements, arrivals)
+    event.remove(engine, "before_cursor_execute", listener)
+    assert len(seen) == 1
+    numbers = [outcome.placement.sequence for outcome in outcomes]
+    assert numbers == sorted(numbers)
+    with sessions() as session:
+        buyers = {order.id: order.user_id for order in session.scalars(select(Order))}
+    assert [buyers[outcome.order_id] for outcome in outcomes] == [arrival.purchase.buyer_id for arrival in arrivals]
+
+
+def test_a_group_rings_each_tier_once(statements, arrive, announced):
+    arrivals = arrive(3) + arrive(2)
+    accept_together(statements, arrivals)
+    assert announced == [ServeTier(arrivals[index].purchase.wishes[0].tier_id) for index in (0, 3)]
+
+
+def test_each_has_an_outcome_of_its_own(sessions, statements, arrive):
+    (known,), fresh, (late,) = arrive(1), arrive(2), arrive(1, quantity=0)
+    (first,) = accept_together(statements, [known])
+    group = [fresh[0], changed(known), late, changed(known, fingerprint="e" * 64), fresh[1]]
+    outcomes = accept_together(statements, group)
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        *("Acceptance", "Acceptance", "SoldOutError", "KeyReusedError", "Acceptance")
+    ]
+    assert outcomes[1] == replace(first, placement=None)
+    assert not outcomes[0].replayed
+    assert isinstance(outcomes[2], SoldOutError)
+    assert isinstance(outcomes[3], KeyReusedError)
+    assert count(sessions) == 3
+
+
+def test_the_same_purchase_twice_in_a_group_is_one_order(sessions, statements, arrive):
+    (arrival,) = arrive(1)
+    first, second, other = accept_together(
+        statements, [arrival, changed(arrival), changed(arrival, fingerprint="e" * 64)]
+    )
+    assert (first.replayed, second.replayed, first.order_id == second.order_id) == (False, True, True)
+    assert isinstance(other, KeyReusedError)
+    assert count(sessions) == 1
+
+
+def test_one_that_the_database_refuses_hurts_nobody(sessions, statements, arrive, announced):
+    good, other, bad = arrive(3)
+    nobody = changed(bad, buyer_id=uuid7())
+    outcomes = accept_together(statements, [good, nobody, other])
+    assert isinstance(outcomes[1], IntegrityError)
+    assert not outcomes[0].replayed
+    assert not outcomes[2].replayed
+    assert count(sessions) == 2
+    assert set(announced) == {ServeTier(good.purchase.wishes[0].tier_id)}
+
+
+def test_alone_it_is_refused_as_it_is(statements, arrive):
+    (arrival,) = arrive(1)
+    with pytest.raises(IntegrityError):
+        accept_together(statements, [changed(arrival, buyer_id=uuid7())])
+
+
+def test_a_lost_database_is_not_asked_again_for_each(arrive):
+    arrivals, tries = arrive(3), []
+    # Nothing listens at port 9.
+    lost = sessionmaker(create_engine("postgresql+psycopg://nobody@127.0.0.1:9/none"))
+
+    def open_session():
+        tries.append(1)
+        return lost()
+
+    with pytest.raises(OperationalError):
+        accept_together(open_session, arrivals)
+    assert len(tries) == 1
+
+
+def test_groups_that_meet_each_others_keys_crosswise_both_get_their_answers(sessions, statements, engine, arrive):
+    one, two = arrive(2)
+    outcomes = {}
+
+    def other_way():
+        outcomes["group"] = accept_together(statements, [two, one])
+
+    with sessions() as winner:
+        (first,) = accept(winner, [one])
+        group = Thread(target=other_way)
+        group.start()
+        until(lambda: waiting(engine))
+        # The group holds the second key and waits for the first: now we wait for the second, until it gives way.
+        (second,) = accept(winner, [two])
+        winner.commit()
+    group.join(20)
+    assert [outcome.order_id for outcome in outcomes["group"]] == [second.order_id, first.order_id]
+    assert count(sessions) == 2
+
+
+def waiting(engine):
+    with engine.connect() as connection:
+        return connection.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
