@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-KEPT = {"lock", "setup.lock", "installing", "bench"}
+KEPT = {"lock", "setup.lock", "installing", "bench", "faults"}
 OURS = KEPT | {
     *("postgres", "postgres.new", "valkey", "stripe", "sendgrid", "logs", "metrics", "flower", "demo.json"),
-    *("secrets.json", "secrets.new", "environment.json", "schema.json", "sendgrid-key.pem", "beat-schedule"),
+    *("clocks", "secrets.json", "secrets.new", "environment.json", "schema.json", "sendgrid-key.pem", "beat-schedule"),
 }
 LINGER_SECONDS = 10.0
 """How long the remains of a killed run may take to end."""

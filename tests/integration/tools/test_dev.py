@@ -46,7 +46,7 @@ def test_without_a_command_it_explains_itself_from_anywhere(tmp_path):
     answer = run(cwd=tmp_path)
     assert answer.returncode == 0
     assert answer.stdout == run("help").stdout
-    named = ("run", "vendor", "test", "check", "bench", "lock", "help")
+    named = ("run", "vendor", "test", "check", "bench", "faults", "lock", "help")
     assert all(f"./dev {command}" in answer.stdout for command in named)
 
 
