@@ -120,7 +120,7 @@ class Settings(BaseSettings):
 
     allocation_batch: Count = 500
     allocation_slice_seconds: Seconds = 0.5
-    fence_silence_seconds: Annotated[float, Field(ge=2)] = 4
+    fence_silence_seconds: Annotated[float, Field(ge=2)] = 3
     sweep_seconds: Seconds = 5
     stall_seconds: Seconds = 10
     reconcile_seconds: Seconds = 15

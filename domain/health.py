@@ -13,6 +13,7 @@ from domain.messages import tier_queue
 from domain.models import EmailNotification, Event, Order, TicketTier, WebhookEvent
 from domain.notifications import OPEN
 from domain.rules.states import EventStatus
+from domain.tier_work import MEMBERS_CLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Backlog:
     """Mails that may still have to be sent, by status."""
     events: dict[str, int]
     """Webhook events that are not handled yet, by provider."""
+    owned_tiers: dict[str, int]
+    """How many tiers each allocator owns, which should work all of this off."""
 
 
 # Both halves walk ix_order_items_line: the count, and the first of each line.
@@ -71,6 +74,7 @@ def read_backlog(session: Session) -> Backlog:
         lines=waiting_lines(session),
         mails=_count(session, mails.group_by(EmailNotification.status)),
         events=_count(session, events.group_by(WebhookEvent.provider)),
+        owned_tiers=count_owned_tiers(session),
     )
 
 
@@ -131,6 +135,22 @@ def inspection_due(session: Session) -> datetime | None:
     """Return since when, or when, the next event's invariants are to be looked at; None if there is no event."""
     due: datetime | None = session.scalar(_UNINSPECTED)
     return due
+
+
+_OWNED_TIERS = text("""
+    SELECT split_part(session.application_name, ' ', 2), count(*) FILTER (WHERE lock.objsubid = 1)
+    FROM pg_locks AS lock JOIN pg_stat_activity AS session USING (pid)
+    WHERE lock.locktype = 'advisory' AND lock.granted
+      AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    GROUP BY session.pid, session.application_name
+    HAVING bool_or(lock.objsubid = 2 AND lock.classid = :members)
+""")
+
+
+def count_owned_tiers(session: Session) -> dict[str, int]:
+    """Count the tiers that each living allocator owns; allocators are named by process id and host."""
+    rows = session.execute(_OWNED_TIERS, {"members": MEMBERS_CLASS})
+    return {str(name): count for name, count in rows}
 
 
 def tier_queues(session: Session, now: datetime) -> list[str]:

@@ -1,12 +1,18 @@
 """Which tiers have work, and who owns them: the questions that an allocator asks every second."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from domain.rules.sharing import Member
+
+MEMBERS_CLASS = 0x5449434B
+"""The first half of the two-part key that every allocator's session holds a shared advisory lock of."""
 _MASK = (1 << 63) - 1
 
 
@@ -32,18 +38,54 @@ def find_wanted(session: Session) -> frozenset[UUID]:
     return frozenset(session.scalars(_FIND_WANTED))
 
 
-_TRY_LOCKS = text("""
-    SELECT tier_id FROM unnest(CAST(:tier_ids AS uuid[]), CAST(:keys AS bigint[])) AS wanted (tier_id, key)
-    WHERE pg_try_advisory_lock(key)
+def join(session: Session) -> None:
+    """Count as an allocator for as long as this database session lives."""
+    session.execute(text("SELECT pg_advisory_lock_shared(:members, 0)"), {"members": MEMBERS_CLASS})
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Which allocators there are, and which of them owns each tier."""
+
+    me: Member
+    owners: Mapping[UUID, Member | None]
+    loads: Mapping[Member, int]
+    """How many of these tiers each allocator owns."""
+
+
+# A key of one part has the subid 1, one of two parts 2 (postgresql.org/docs/current/view-pg-locks.html).
+_FIND_OWNERS = text("""
+    SELECT pid, CASE objsubid WHEN 1 THEN (classid::bigint << 32) | objid::bigint END AS key, pg_backend_pid() AS me
+    FROM pg_locks
+    WHERE locktype = 'advisory' AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (objsubid = 1 OR objsubid = 2 AND classid = :members AND objid = 0)
 """)
 
 
-def adopt(session: Session, tier_ids: Collection[UUID]) -> frozenset[UUID]:
-    """Take the locks of those of these tiers that nobody owns, for as long as this database session lives."""
-    if not tier_ids:
+def find_owners(session: Session, tier_ids: Collection[UUID]) -> Ownership:
+    """Return who owns each of these tiers now, as the server's table of locks has it; call `join` before."""
+    rows = session.execute(_FIND_OWNERS, {"members": MEMBERS_CLASS}).all()
+    by_key = {row.key: row.pid for row in rows if row.key is not None}
+    owners = {tier_id: by_key.get(lock_key(tier_id)) for tier_id in tier_ids}
+    loads = Counter({row.pid: 0 for row in rows if row.key is None})
+    loads.update(owner for owner in owners.values() if owner is not None)
+    return Ownership(rows[0].me, owners, loads)
+
+
+# The rows come one by one, and none is locked beyond the limit: nothing here sorts or gathers them before it.
+_TRY_LOCKS = text("""
+    SELECT tier_id FROM unnest(CAST(:tier_ids AS uuid[]), CAST(:keys AS bigint[])) AS wanted (tier_id, key)
+    WHERE pg_try_advisory_lock(key) LIMIT :most
+""")
+
+
+def adopt(session: Session, tier_ids: Collection[UUID], *, most: int) -> frozenset[UUID]:
+    """Take the locks of at most so many of these tiers that nobody owns, as long as this database session lives."""
+    if not tier_ids or not most:
         return frozenset()
     keys = [lock_key(tier_id) for tier_id in tier_ids]
-    return frozenset(session.scalars(_TRY_LOCKS, {"tier_ids": list(tier_ids), "keys": keys}))
+    return frozenset(session.scalars(_TRY_LOCKS, {"tier_ids": list(tier_ids), "keys": keys, "most": most}))
 
 
 _GIVE_UP = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")

@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARE_A_STACK = ("tests/e2e/", "tests/faults/")
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.web", "tests.fixtures.stack", "tests.fixtures.rabbitmq"]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("servers", "web", "stack", "network", "rabbitmq")]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -161,6 +161,7 @@ def _tell_backlog(backlog: health.Backlog, now: datetime) -> Iterator[Metric]:
     yield _gauge("ticket_vendor_oldest_waiting_seconds", "How long the first of them has waited.", "tier", ages)
     yield _gauge("ticket_vendor_outbox_mails", "Mails still to be sent or found out about.", "status", backlog.mails)
     yield _gauge("ticket_vendor_inbox_events", "Webhook events not handled yet.", "provider", backlog.events)
+    yield _gauge("ticket_vendor_owned_tiers", "Tiers that an allocator owns.", "allocator", backlog.owned_tiers)
 
 
 def _tell_audit(breaches: Mapping[str, int], due_at: datetime | None, now: datetime) -> Iterator[Metric]:

@@ -1,9 +1,11 @@
 """The allocator's process: a Celery worker that consumes the queues of the tiers it owns, and no others.
 
-Started as `celery -A workers.allocator worker --pool solo`; several may run: a tier
-belongs to whoever takes its lock first, and passes to another within seconds when its owner dies.
+Started as `celery -A workers.allocator worker --pool solo`; several share the tiers, and one that is started while
+they sell gets its part within seconds. A tier passes to another when its owner dies.
 """
 
+import os
+import socket
 from functools import cache
 from typing import Any
 
@@ -32,7 +34,8 @@ def owner() -> TierOwner:
     engine = open_fence_engine(
         settings().session_database_url,
         silence_seconds=settings().fence_silence_seconds,
-        application_name="allocator",
+        # By this name operators and the metrics tell the allocators apart (pg_stat_activity).
+        application_name=f"allocator {os.getpid()}@{socket.gethostname()}",
     )
     pace = Pace(settings().allocation_batch, settings().allocation_slice_seconds)
     return TierOwner(engine, _open_sessions, clock, clocks(), pace)

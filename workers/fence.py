@@ -19,15 +19,16 @@ from domain import tier_work
 from domain.ports import Clock
 from domain.rules.clocks import Clocks
 from workers.serving import Pace, TierServer, reason_of
+from workers.sharing import Sharing
 
 log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
+SOON_SECONDS = 0.2
+"""The time to the next look while tiers are on their way here: a line stands still while it moves."""
 RECONNECT_SECONDS = 0.5
 STUCK_SECONDS = 10.0
 """An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
-SHUNNED_SECONDS = 3.0
-"""And does not take it again for so long: others look every second, and where there is nobody the tier comes back."""
 REST_SECONDS = 0.02
 """When nobody is left over, the thread rests before it heeds the next ring, so that a round serves many at once."""
 TOGETHER = 50
@@ -64,7 +65,8 @@ class TierOwner(threading.Thread):
         self._stopping = False
         self._owned: frozenset[UUID] = frozenset()
         self._heads: dict[UUID, _Head] = {}
-        self._shunned: dict[UUID, float] = {}
+        self._sharing = Sharing()
+        self._next_look = 0.0
 
     @property
     def owned(self) -> frozenset[UUID]:
@@ -101,21 +103,22 @@ class TierOwner(threading.Thread):
 
     def _own(self, connection: Connection) -> None:
         sessions = self._open_sessions(connection)
+        with sessions.begin() as session:
+            tier_work.join(session)
         server = TierServer(connection, sessions, self._clock, self._clocks, self._pace)
         # A queue in which each tier stands once.
         due: dict[UUID, None] = {}
-        next_look = 0.0
+        self._next_look = 0.0
         while not self._stopping:
-            if time.monotonic() >= next_look:
+            if time.monotonic() >= self._next_look:
                 due |= dict.fromkeys(self._look(sessions))
-                next_look = time.monotonic() + LOOK_SECONDS
             due |= dict.fromkeys(self._take_rung())
             if turn := self._take_turn(due, server):
                 due |= dict.fromkeys(server.serve_slice(turn))
                 if not due:
                     self._rest()
             else:
-                self._wait_for_bell(next_look - time.monotonic())
+                self._wait_for_bell(self._next_look - time.monotonic())
 
     def _take_turn(self, due: dict[UUID, None], server: TierServer) -> list[UUID]:
         """Take out whose turn it is: the next tier, with those behind it that can be served in the same transaction."""
@@ -146,21 +149,21 @@ class TierOwner(threading.Thread):
     def _look(self, sessions: sessionmaker[Session]) -> Sequence[UUID]:
         """Adopt and give up tiers, and return those with work; this also keeps the session from falling silent."""
         now = time.monotonic()
-        shunned = {tier_id for tier_id, until in self._shunned.items() if until > now}
         with sessions.begin() as session:
             wanted = tier_work.find_wanted(session)
-            adopted = tier_work.adopt(session, wanted - self._owned - shunned)
-            self._owned |= adopted
-            work = tier_work.find(session, self._owned)
-            stuck = self._find_stuck({tier.tier_id: tier.head for tier in work if tier.head is not None}, now)
-            finished = self._owned - wanted
-            tier_work.give_up(session, finished | stuck)
-        self._owned -= finished | stuck
-        self._shunned.update(dict.fromkeys(stuck, now + SHUNNED_SECONDS))
-        for tier_id in stuck:
-            log.error("fence.stuck", tier_id=str(tier_id))
-        if adopted:
-            log.info("fence.adopted", tiers=[str(tier_id) for tier_id in adopted])
+            work = tier_work.find(session, wanted)
+            heads = {tier.tier_id: tier.head for tier in work if tier.head is not None}
+            change = self._sharing.look(session, wanted=wanted, waiting=heads, owned=self._owned)
+            owned = self._owned | change.adopted
+            stuck = self._find_stuck({tier_id: heads[tier_id] for tier_id in heads.keys() & owned}, now)
+            left = (owned - wanted) | change.surplus | stuck
+            self._sharing.shun(stuck)
+            for tier_id in stuck:
+                log.error("fence.stuck", tier_id=str(tier_id))
+            # First ours no more, then anybody's: whoever takes one may serve it before this look has ended.
+            self._owned = owned - left
+            tier_work.give_up(session, left)
+        self._next_look = time.monotonic() + (LOOK_SECONDS if change.is_settled else SOON_SECONDS)
         return [tier.tier_id for tier in work if tier.tier_id in self._owned]
 
     def _find_stuck(self, heads: dict[UUID, int], now: float) -> frozenset[UUID]:

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import select, update
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session, sessionmaker
+from uuid_utils.compat import uuid7
 
 from adapters.database import PoolLimits, open_engine
+from domain import tier_work
 from domain.messages import QUEUES, tier_queue
 from domain.models import Order, PaymentTransaction
 from domain.rules.states import AttemptKind, AttemptStatus, MailStatus, OrderStage
@@ -180,6 +182,19 @@ class TestMetrics:
         found = scrape(open_client(clock=clock))
         assert found["ticket_vendor_waiting_orders", str(tier.id)] == 3
         assert found["ticket_vendor_oldest_waiting_seconds", str(tier.id)] == pytest.approx(12, abs=0.01)
+
+    def test_gauges_the_tiers_of_each_allocator(self, client, engine):
+        with engine.connect() as busy, engine.connect() as idle, engine.connect() as stranger:
+            for connection, name in ((busy, "allocator 1@here"), (idle, "allocator 2@here")):
+                connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+                tier_work.join(Session(connection))
+            for connection in (busy, stranger):
+                tier_work.adopt(Session(connection), [uuid7(), uuid7()], most=2)
+            found = scrape(client)
+            for connection in (busy, idle, stranger):
+                connection.invalidate()
+        owned = {labels[0]: value for (name, *labels), value in found.items() if name == "ticket_vendor_owned_tiers"}
+        assert owned == {"1@here": 2, "2@here": 0}
 
     def test_gauges_orders_outbox_and_inbox(self, client, sessions):
         with sessions.begin() as session, bound_to(session):
