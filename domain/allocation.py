@@ -14,16 +14,15 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
-from domain import offers
+from domain import fairness, offers
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
 from domain.models import Event, TicketTier
-from domain.rules.allocation import Claim, Decision, Kind, Verdict, allocate
+from domain.rules.allocation import REASONS, Claim, Decision, Kind, Verdict, allocate
 from domain.rules.clocks import Clocks
+from domain.rules.fairness import EntryKind
 from domain.rules.states import EventStatus, InventoryState, OrderReason, OrderStage
 
 Rows = Sequence[Row[Any]]
-
-REASONS = {Verdict.SOLD_OUT: OrderReason.SOLD_OUT, Verdict.LIMIT_EXCEEDED: OrderReason.LIMIT_EXCEEDED}
 
 
 @dataclass(slots=True)
@@ -83,19 +82,25 @@ def serve(
         a_round.serve_line([row.id for row in line], batch, with_entries=not only)
     # A round that changed nothing would change nothing again.
     a_round.outcome.more &= a_round.outcome.did_something
+    a_round.log.write()
     session.flush()
     return a_round.outcome
 
 
-def quarantine(session: Session, item_id: UUID) -> UUID | None:
+def quarantine(session: Session, item_id: UUID, now: datetime) -> UUID | None:
     """Set an order aside that makes its batch fail, so that the others are served; return the order's id.
 
     Its other tiers are asked to take their stock back.
     """
     order_id = records.quarantine(session, item_id)
     if order_id is not None:
-        for tier_id in records.release_siblings(session, None, [order_id]):
-            announce(session, ServeTier(tier_id))
+        tier_id, place = fairness.find_place(session, item_id)
+        _, tier = _lock_tier(session, tier_id)
+        log = fairness.Log(session, tier, now)
+        log.note(EntryKind.QUARANTINE, place)
+        log.write()
+        for sibling_id in records.release_siblings(session, None, [order_id]):
+            announce(session, ServeTier(sibling_id))
     return order_id
 
 
@@ -125,13 +130,14 @@ class _Round:
 
     def __init__(self, session: Session, event: Event, tier: TicketTier, now: datetime, clocks: Clocks) -> None:
         self.session, self.event, self.tier, self.now, self.clocks = session, event, tier, now, clocks
-        self.outcome = Outcome()
+        self.outcome, self.log = Outcome(), fairness.Log(session, tier, now)
 
     def grant(self, item_ids: Sequence[UUID]) -> None:
         """Bring items to the states that others asked for."""
-        reserved, sold = records.grant_wishes(self.session, item_ids)
-        self.tier.reserved += reserved
-        self.tier.sold += sold
+        granted = records.grant_wishes(self.session, item_ids)
+        self.tier.reserved += sum(item.reserved for item in granted)
+        self.tier.sold += sum(item.sold for item in granted)
+        self.log.note_releases(granted)
         self.outcome.granted = len(item_ids)
 
     def reclaim(self, item_ids: Sequence[UUID]) -> None:
@@ -141,8 +147,9 @@ class _Round:
             return
         # An order that was paid before its stock had gone back simply keeps it.
         lapsed = [item for item in items if item.inventory_state == InventoryState.RELEASED]
-        line = _claims(lapsed) if self.event.status is EventStatus.PUBLISHED else []
-        served = [decision.claim for decision in self._apply_rule(line) if decision.verdict is Verdict.SERVED]
+        decisions = self._apply_rule(_claims(lapsed)) if self.event.status is EventStatus.PUBLISHED else []
+        served = [decision.claim for decision in decisions if decision.verdict is Verdict.SERVED]
+        self.log.note_reclaims(lapsed, decisions, otherwise=self._closed_reason())
         records.decide_reclaims(self.session, [item.id for item in items], [claim.id for claim in served])
         self.tier.reserved += sum(claim.quantity for claim in served)
         for item in items:
@@ -156,6 +163,7 @@ class _Round:
         taken = tier.reserved + tier.sold
         if desired >= taken:
             tier.quantity, tier.quantity_refusal = desired, None
+            self.log.stock()
         else:
             tier.quantity_refusal = f"{taken} tickets are sold or reserved, so {desired} cannot be enough."
         tier.desired_quantity = None
@@ -165,6 +173,7 @@ class _Round:
         if self.tier.recount_due:
             self.tier.reserved, self.tier.sold = records.count_again(self.session, self.tier.id)
             self.tier.recount_due = False
+            self.log.stock()
 
     def serve_line(self, item_ids: Sequence[UUID], batch: int, *, with_entries: bool) -> None:
         """Decide who waits: the orders of this batch, and the waitlist's entries that stand among them."""
@@ -173,8 +182,8 @@ class _Round:
         self.outcome.more = len(item_ids) == batch
         self.outcome.request_ids = tuple(item.request_id for item in items if item.request_id)
         if self.event.status is not EventStatus.PUBLISHED:
-            cancelled = self.event.status is EventStatus.CANCELLED
-            self.refuse(items, OrderReason.EVENT_CANCELLED if cancelled else OrderReason.SALE_CLOSED)
+            self.refuse(items, self._closed_reason())
+            self.log.note_refusals(items, self._closed_reason())
             items = []
         # Entries behind the last order that was read must wait for the next round, and orders behind the last entry.
         up_to = max((item.sequence for item in items), default=0) if self.outcome.more else None
@@ -183,6 +192,10 @@ class _Round:
             items = [item for item in items if item.sequence < entries[-1].sequence]
             self.outcome.more = True
         self.carry_out(self.decide(items, entries), items)
+
+    def _closed_reason(self) -> OrderReason:
+        cancelled = self.event.status is EventStatus.CANCELLED
+        return OrderReason.EVENT_CANCELLED if cancelled else OrderReason.SALE_CLOSED
 
     def find_entries(self, limit: int, up_to: int | None) -> list[Claim]:
         """Return the waitlist's entries that this round could serve."""
@@ -210,7 +223,8 @@ class _Round:
         for verdict, reason in REASONS.items():
             self.refuse([rows[decision.claim.id] for decision in orders if decision.verdict is verdict], reason)
         chosen = [d.claim for d in decisions if d.claim.kind is Kind.ENTRY and d.verdict is Verdict.SERVED]
-        offers.make(self.session, self.event, self.tier, chosen, self.now, self.clocks)
+        made = offers.make(self.session, self.event, self.tier, chosen, self.now, self.clocks)
+        self.log.note_line(decisions, rows, made)
         self.outcome.offered = len(chosen)
 
     def take(self, items: Rows) -> None:

@@ -65,31 +65,35 @@ _GRANT_WISHES = text("""
             returned = greatest(item.returned, item.desired_returned),
             desired_state = NULL, desired_returned = NULL
         FROM wished WHERE item.id = wished.id
-        RETURNING wished.was, wished.returned_before, item.inventory_state AS now_is, item.quantity, item.returned
+        RETURNING item.order_id, item.sequence, item.quantity, item.salt, item.returned, item.inventory_state AS now_is,
+                  wished.was, wished.returned_before
+    ), counted AS (
+        SELECT granted.*,
+               CASE WHEN was = 'reserved' THEN quantity ELSE 0 END AS was_reserved,
+               CASE WHEN now_is = 'reserved' THEN quantity ELSE 0 END AS is_reserved,
+               CASE WHEN was = 'sold' THEN quantity - returned_before ELSE 0 END AS was_sold,
+               CASE WHEN now_is = 'sold' THEN quantity - returned ELSE 0 END AS is_sold
+        FROM granted
     )
-    SELECT
-        coalesce(sum(quantity) FILTER (WHERE now_is = 'reserved'), 0)
-            - coalesce(sum(quantity) FILTER (WHERE was = 'reserved'), 0) AS reserved,
-        coalesce(sum(quantity - returned) FILTER (WHERE now_is = 'sold'), 0)
-            - coalesce(sum(quantity - returned_before) FILTER (WHERE was = 'sold'), 0) AS sold
-    FROM granted
+    SELECT item.order_id, item.sequence, item.quantity, item.salt, orders.created_at AS received_at,
+           is_reserved - was_reserved AS reserved, is_sold - was_sold AS sold,
+           was_reserved + was_sold - is_reserved - is_sold AS freed, was = 'queued' AND now_is = 'released' AS has_left
+    FROM counted AS item JOIN orders ON orders.id = item.order_id
+    ORDER BY item.sequence
 """)
 
 
-def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> tuple[int, int]:
-    """Bring items to the state that others asked for; return by how much `reserved` and `sold` change.
+def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Bring items to the state that others asked for; return by how much each changes `reserved` and `sold`.
 
     Items that ask for stock again are left to `read_reclaims`.
     """
-    if not item_ids:
-        return 0, 0
-    row = session.execute(_GRANT_WISHES, {"ids": list(item_ids)}).one()
-    return int(row.reserved), int(row.sold)
+    return session.execute(_GRANT_WISHES, {"ids": list(item_ids)}).all() if item_ids else []
 
 
 _READ_RECLAIMS = text("""
-    SELECT item.id, item.order_id, item.sequence, item.quantity, item.inventory_state, orders.user_id,
-           orders.request_id
+    SELECT item.id, item.order_id, item.sequence, item.quantity, item.inventory_state, item.salt, orders.user_id,
+           orders.request_id, orders.created_at AS received_at
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
     WHERE item.id = ANY(:ids) AND item.desired_state = 'reserved'
     ORDER BY item.sequence
@@ -127,7 +131,8 @@ def count_again(session: Session, tier_id: UUID) -> tuple[int, int]:
 
 
 _READ_LINE = text("""
-    SELECT item.id, item.order_id, item.sequence, item.quantity, orders.user_id, orders.request_id
+    SELECT item.id, item.order_id, item.sequence, item.quantity, item.salt, orders.user_id, orders.request_id,
+           orders.created_at AS received_at
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
     WHERE item.id = ANY(:ids) AND item.inventory_state = 'queued' AND item.desired_state IS NULL
       AND orders.stage IN ('queued', 'partly_held')

@@ -3,13 +3,13 @@
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from domain.models import Order
+from domain.models import Order, OrderItem
 from domain.rules.states import OrderStage
 
 COUNTED = 1000
@@ -49,6 +49,8 @@ class Pulse:
     version: int
     stage: OrderStage
     place: Place | None = None
+    tier_ids: tuple[UUID, ...] = field(default=(), compare=False)
+    """The tiers that the order wants something of; they never change."""
 
     def has_moved_since(self, other: "Pulse") -> bool:
         """Tell whether the order itself differs, wherever in the line it stands."""
@@ -70,8 +72,10 @@ def _coarse(ahead: int) -> int:
 
 def take_pulse(session: Session, order_id: UUID) -> Pulse | None:
     """Return the order's pulse without its place, or None if there is no such order."""
-    row = session.execute(select(Order.user_id, Order.version, Order.stage).where(Order.id == order_id)).one_or_none()
-    return None if row is None else Pulse(row.user_id, row.version, row.stage)
+    tiers = func.array(select(OrderItem.tier_id).where(OrderItem.order_id == Order.id).scalar_subquery())
+    query = select(Order.user_id, Order.version, Order.stage, tiers.label("tier_ids")).where(Order.id == order_id)
+    row = session.execute(query).one_or_none()
+    return None if row is None else Pulse(row.user_id, row.version, row.stage, tier_ids=tuple(row.tier_ids))
 
 
 _FIND_SPOTS = text("""

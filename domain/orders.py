@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -65,7 +65,8 @@ class Placement:
     created_at: datetime
     accepted_at: datetime
     lines: Sequence[Line]
-    """Of its items, in the order of the purchase's wishes."""
+    salts: Sequence[UUID]
+    """Both of its items, in the order of the purchase's wishes."""
     totals: Totals
 
 
@@ -153,19 +154,16 @@ _INSERT = text("""
                             billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id)
         VALUES (:id, :user_id, :event_id, :currency, :subtotal, :fees, :absorbed_fees, :tax, :total, :billing_name,
                 :billing_email, :billing_address, :key, :fingerprint, :request_id)
-        ON CONFLICT (user_id, idempotency_key) DO NOTHING
-        RETURNING id, sequence, number, version, created_at
+        ON CONFLICT (user_id, idempotency_key) DO NOTHING RETURNING id, sequence, number, version, created_at
     ), lined AS (
         INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
-                                 tax, attendees)
+                                 tax, attendees, salt)
         SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
-               item.fees, item.absorbed_fees, item.tax, item.attendees
-        FROM placed, jsonb_to_recordset(:items)
-            AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
-                     absorbed_fees bigint, tax bigint, attendees jsonb)
+               item.fees, item.absorbed_fees, item.tax, item.attendees, item.salt
+        FROM placed, jsonb_to_recordset(:items) AS item (id uuid, tier_id uuid, quantity int, unit_price bigint,
+            subtotal bigint, fees bigint, absorbed_fees bigint, tax bigint, attendees jsonb, salt uuid)
     ), told AS (
-        INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
-        RETURNING at AS accepted_at
+        INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed RETURNING at AS accepted_at
     )
     SELECT number, sequence, version, created_at, accepted_at FROM placed, told
 """).bindparams(bindparam("billing_address", type_=JSONB(none_as_null=True)), bindparam("items", type_=JSONB))
@@ -173,16 +171,17 @@ _INSERT = text("""
 
 def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> Acceptance | None:
     """Insert order, items and first line of the timeline; return None if the key is taken."""
+    order_id, totals, salts = uuid7(), add_up(lines), [uuid4() for _ in lines]
     items: list[dict[str, Any]] = [
         {
             "id": str(uuid7()),
             "tier_id": str(wish.tier_id),
             **asdict(line),
             "attendees": list(wish.attendees) or None,
+            "salt": str(salt),
         }
-        for wish, line in zip(purchase.wishes, lines, strict=True)
+        for wish, line, salt in zip(purchase.wishes, lines, salts, strict=True)
     ]
-    order_id, totals = uuid7(), add_up(lines)
     values = {
         "id": order_id,
         "user_id": purchase.buyer_id,
@@ -198,7 +197,9 @@ def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, curr
         "items": items,
     }
     row = session.execute(_INSERT, values).one_or_none()
-    return None if row is None else Acceptance(order_id, Placement(**row._asdict(), lines=lines, totals=totals))
+    if row is None:
+        return None
+    return Acceptance(order_id, Placement(**row._asdict(), lines=lines, salts=salts, totals=totals))
 
 
 def _find_replay(session: Session, purchase: Purchase) -> Acceptance | None:

@@ -16,12 +16,13 @@ from adapters.clock import SystemClock
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
 from domain.one_time_tokens import TokenKeyring
-from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
+from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, ReceiptSigner, Signer
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
 from web.lines import Lines
 from web.long_polls import WaitingRoom
+from web.receipts import Receipts
 from web.storefront import Storefront
 
 if TYPE_CHECKING:
@@ -53,6 +54,16 @@ class Services:
     def signer(self) -> Signer:
         """The ticket keyring."""
         return wiring.open_signer(self.settings)
+
+    @cached_property
+    def receipt_signer(self) -> ReceiptSigner:
+        """The receipt keyring."""
+        return wiring.open_receipt_signer(self.settings)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """Receipts, and the signed heads of the fairness logs."""
+        return Receipts(self.receipt_signer, self.storefront)
 
     @cached_property
     def qr(self) -> QRRenderer:

@@ -259,7 +259,7 @@ class TierOwner(threading.Thread):
         """Set the order of an item aside; tell whether that was possible."""
         try:
             with sessions.begin() as session:
-                order_id = allocation.quarantine(session, item_id)
+                order_id = allocation.quarantine(session, item_id, self._clock.now())
         except Exception as trouble:  # noqa: BLE001 as above
             if self._is_at_fault(trouble, tier_id):
                 log.critical("quarantine.failed", item_id=str(item_id), tier_id=str(tier_id), error=_reason(trouble))

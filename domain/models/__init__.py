@@ -4,6 +4,7 @@ from domain.models.accounts import AccountToken, Promoter, RefreshToken, User
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
+from domain.models.fairness import FairnessEntry
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
 from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
@@ -18,6 +19,7 @@ __all__ = [
     "CheckInScan",
     "EmailNotification",
     "Event",
+    "FairnessEntry",
     "IdempotencyKey",
     "LedgerEntry",
     "Order",
