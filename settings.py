@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     jwt_refresh_seconds: Seconds = 7 * 24 * 3600
     ticket_keys: Annotated[dict[str, SecretStr], NoDecode]
     """Ed25519 seeds (base64, 32 bytes) of ticket codes as `kid:seed,kid:seed`; the first one signs."""
+    receipt_keys: Annotated[dict[str, SecretStr], NoDecode]
+    """Ed25519 seeds of receipts and of the heads of the fairness logs, written likewise."""
     bcrypt_rounds: Annotated[int, Field(ge=4, le=16)] = 12
     bcrypt_threads: Count = 2
     bcrypt_queue: Count = 32
@@ -129,7 +131,7 @@ class Settings(BaseSettings):
     metrics_dir: str | None = None
     """Where the processes of one machine share their Prometheus counters; without it each process tells its own."""
 
-    @field_validator("jwt_keys", "ticket_keys", mode="before")
+    @field_validator("jwt_keys", "ticket_keys", "receipt_keys", mode="before")
     @classmethod
     def _read_keyring(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -139,7 +141,7 @@ class Settings(BaseSettings):
             raise ValueError("a keyring is written kid:secret,kid:secret")
         return {kid: secret for kid, _, secret in pairs}
 
-    @field_validator("ticket_keys")
+    @field_validator("ticket_keys", "receipt_keys")
     @classmethod
     def _check_seeds(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for kid, seed in keys.items():

@@ -12,7 +12,7 @@ from adapters.broker import Broker
 from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
 from domain.one_time_tokens import TokenKeyring
-from domain.ports import PaymentGateway, QRRenderer, Signer
+from domain.ports import PaymentGateway, QRRenderer, ReceiptSigner, Signer
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
@@ -72,6 +72,13 @@ def open_signer(settings: Settings) -> Signer:
     from adapters.ticket_signer import TicketSigner  # noqa: PLC0415
 
     return TicketSigner({kid: seed.get_secret_value() for kid, seed in settings.ticket_keys.items()})
+
+
+def open_receipt_signer(settings: Settings) -> ReceiptSigner:
+    """Return the receipt keyring."""
+    from adapters.receipt_signer import ReceiptSigner as Keyring  # noqa: PLC0415
+
+    return Keyring({kid: seed.get_secret_value() for kid, seed in settings.receipt_keys.items()})
 
 
 def open_qr_renderer() -> QRRenderer:

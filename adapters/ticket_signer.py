@@ -22,24 +22,22 @@ The only spelling of a ticket is the one that we print.
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from adapters.ed25519_keys import read_keyring
 from domain.errors import BadSignatureError
 from domain.ports import TicketClaims
 
 FORMAT = "TV1"
-SEED_BYTES = 32
 SIGNATURE_BYTES = 64
 CODE_OFFSET = 18
 CODE_LIMIT = 64
 VERSION_LIMIT = 0xFFFF
 TEXT_LIMIT = 256
-_KID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 
 
 class TicketSigner:
@@ -47,9 +45,7 @@ class TicketSigner:
 
     def __init__(self, seeds: Mapping[str, str]) -> None:
         """Read the keyring: standard base64 of 32 random bytes by `kid`; raise `ValueError` if one is malformed."""
-        keys = {kid: _read_key(kid, seed) for kid, seed in seeds.items()}
-        if not keys:
-            raise ValueError("the ticket keyring is empty")
+        keys = read_keyring(seeds, "ticket")
         self._kid, self._key = next(iter(keys.items()))
         self._public: dict[str, Ed25519PublicKey] = {kid: key.public_key() for kid, key in keys.items()}
 
@@ -81,19 +77,6 @@ class TicketSigner:
     def public_keys(self) -> Mapping[str, bytes]:
         """Return the raw public keys, 32 bytes each, by `kid`."""
         return {kid: key.public_bytes_raw() for kid, key in self._public.items()}
-
-
-def _read_key(kid: str, seed: str) -> Ed25519PrivateKey:
-    if not _KID.fullmatch(kid):
-        raise ValueError(f"the ticket key {kid!r} needs a name of 1 to 16 letters, digits, - or _")
-    try:
-        raw = base64.b64decode(seed, validate=True)
-    except binascii.Error:
-        raw = b""
-    if len(raw) != SEED_BYTES:
-        # The seed itself stays out of the message, which ends in a log.
-        raise ValueError(f"the seed of the ticket key {kid!r} is not base64 of 32 bytes")
-    return Ed25519PrivateKey.from_private_bytes(raw)
 
 
 def _split(payload: str) -> tuple[str, bytes]:

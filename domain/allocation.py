@@ -15,10 +15,11 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
-from domain import offers, tier_rows
+from domain import fairness, offers, tier_rows
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
 from domain.rules.allocation import Claim, Verdict
 from domain.rules.clocks import Clocks
+from domain.rules.fairness import EntryKind
 from domain.rules.states import InventoryState, OrderReason, OrderStage
 from domain.turns import Outcome, Rows, Turn, claim_of
 
@@ -63,18 +64,22 @@ def serve_together(
         a_round.refuse()
         a_round.offer()
         a_round.note_rates(rates or {})
-        a_round.write_tiers()
+        a_round.write()
     session.flush()
     return {turn.tier.id: turn.outcome for turn in turns}
 
 
-def quarantine(session: Session, item_id: UUID) -> UUID | None:
+def quarantine(session: Session, item_id: UUID, now: datetime) -> UUID | None:
     """Set an order aside that makes its batch fail, so that the others are served; return the order's id.
 
     Its other tiers are asked to take their stock back.
     """
     order_id = records.quarantine(session, item_id)
     if order_id is not None:
+        tier_id, place = fairness.find_place(session, item_id)
+        [turn] = tier_rows.lock(session, [tier_id])
+        turn.log.note(EntryKind.QUARANTINE, place)
+        fairness.write(session, [turn.log], now)
         _release_rest(session, [order_id])
     return order_id
 
@@ -114,9 +119,12 @@ class _Round:
         by_tier = _by_tier(wishes)
         for turn in self.turns:
             turn.wishes = by_tier.get(turn.tier.id, ())
-        for change in records.grant_wishes(self.session, [wish.id for wish in wishes]):
-            self.tiers[change.tier_id].reserved += change.reserved
-            self.tiers[change.tier_id].sold += change.sold
+        granted = _by_tier(records.grant_wishes(self.session, [wish.id for wish in wishes]))
+        for turn in self.turns:
+            items = granted.get(turn.tier.id, ())
+            turn.tier.reserved += sum(item.reserved for item in items)
+            turn.tier.sold += sum(item.sold for item in items)
+            turn.log.note_releases(items)
 
     def edit(self) -> None:
         """Change quantities and correct counters where somebody asked for it."""
@@ -125,6 +133,7 @@ class _Round:
             if turn.tier.recount_due:
                 turn.tier.reserved, turn.tier.sold = records.count_again(self.session, turn.tier.id)
                 turn.tier.recount_due = False
+                turn.log.stock()
 
     def reclaim(self) -> None:
         """Reserve stock again for payments that came after the end, where it is there: before anybody who waits."""
@@ -145,6 +154,7 @@ class _Round:
             line = lines[turn.tier.id] if turn.event.is_published else []
             decisions = turn.apply_rule(line, taken.get(turn.tier.id, {}))
             claims = [decision.claim for decision in decisions if decision.verdict is Verdict.SERVED]
+            turn.log.note_reclaims(lapsed.get(turn.tier.id, ()), decisions, otherwise=turn.closed_reason)
             turn.tier.reserved += sum(claim.quantity for claim in claims)
             served += claims
         return served
@@ -228,9 +238,9 @@ class _Round:
         _release_rest(self.session, [item.order_id for item in refused if item.has_siblings])
 
     def offer(self) -> None:
-        """Hold stock for the waiting entries that are served."""
+        """Hold stock for the waiting entries that are served, and say what became of each line."""
         for turn in self.turns:
-            offers.make(self.session, turn.event, turn.tier, turn.offered, self.now, self.clocks)
+            turn.note_line(offers.make(self.session, turn.event, turn.tier, turn.offered, self.now, self.clocks))
 
     def note_rates(self, rates: Mapping[UUID, float]) -> None:
         """Keep the measured rates where the buyers' ETA is made from them."""
@@ -238,7 +248,8 @@ class _Round:
             if turn.served or any(turn.refused.values()):
                 turn.tier.service_rate = rates.get(turn.tier.id, turn.tier.service_rate)
 
-    def write_tiers(self) -> None:
-        """Write the tiers that have changed."""
+    def write(self) -> None:
+        """Write the logs, and the tiers that have changed."""
+        fairness.write(self.session, [turn.log for turn in self.turns], self.now)
         changed = self.session.dirty
         tier_rows.write(self.session, [turn.tier for turn in self.turns if turn.tier in changed])

@@ -67,20 +67,26 @@ _GRANT_WISHES = text("""
             returned = greatest(item.returned, item.desired_returned),
             desired_state = NULL, desired_returned = NULL
         FROM wished WHERE item.id = wished.id
-        RETURNING item.tier_id, wished.was, wished.returned_before, item.inventory_state AS now_is, item.quantity,
-                  item.returned
+        RETURNING item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, item.returned,
+                  item.inventory_state AS now_is, wished.was, wished.returned_before
+    ), counted AS (
+        SELECT granted.*,
+               CASE WHEN was = 'reserved' THEN quantity ELSE 0 END AS was_reserved,
+               CASE WHEN now_is = 'reserved' THEN quantity ELSE 0 END AS is_reserved,
+               CASE WHEN was = 'sold' THEN quantity - returned_before ELSE 0 END AS was_sold,
+               CASE WHEN now_is = 'sold' THEN quantity - returned ELSE 0 END AS is_sold
+        FROM granted
     )
-    SELECT tier_id,
-        coalesce(sum(quantity) FILTER (WHERE now_is = 'reserved'), 0)
-            - coalesce(sum(quantity) FILTER (WHERE was = 'reserved'), 0) AS reserved,
-        coalesce(sum(quantity - returned) FILTER (WHERE now_is = 'sold'), 0)
-            - coalesce(sum(quantity - returned_before) FILTER (WHERE was = 'sold'), 0) AS sold
-    FROM granted GROUP BY tier_id
+    SELECT item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, orders.created_at AS received_at,
+           is_reserved - was_reserved AS reserved, is_sold - was_sold AS sold,
+           was_reserved + was_sold - is_reserved - is_sold AS freed, was = 'queued' AND now_is = 'released' AS has_left
+    FROM counted AS item JOIN orders ON orders.id = item.order_id
+    ORDER BY item.sequence
 """)
 
 
 def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
-    """Bring items to the state that others asked for; return by how much each tier's `reserved` and `sold` change.
+    """Bring items to the state that others asked for; return by how much each changes `reserved` and `sold`.
 
     Items that ask for stock again are left to `read_reclaims`.
     """
@@ -88,8 +94,8 @@ def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any
 
 
 _READ_RECLAIMS = text("""
-    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.inventory_state, orders.user_id,
-           orders.request_id
+    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.inventory_state, item.salt,
+           orders.user_id, orders.request_id, orders.created_at AS received_at
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
     WHERE item.id = ANY(:ids) AND item.desired_state = 'reserved'
     ORDER BY item.sequence
@@ -127,7 +133,8 @@ def count_again(session: Session, tier_id: UUID) -> tuple[int, int]:
 
 
 _READ_LINE = text("""
-    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, orders.user_id, orders.request_id,
+    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, orders.user_id,
+           orders.request_id, orders.created_at AS received_at,
            EXISTS (SELECT FROM order_items AS other WHERE other.order_id = item.order_id AND other.id <> item.id)
                AS has_siblings
     FROM order_items AS item JOIN orders ON orders.id = item.order_id

@@ -3,7 +3,7 @@
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import text
@@ -51,6 +51,8 @@ class Pulse:
     version: int
     stage: OrderStage
     place: Place | None = None
+    tier_ids: tuple[UUID, ...] = field(default=(), compare=False)
+    """The tiers that the order wants something of; they never change."""
 
     def has_moved_since(self, other: "Pulse") -> bool:
         """Tell whether the order itself differs, wherever in the line it stands."""
@@ -75,13 +77,19 @@ def take_pulse(session: Session, order_id: UUID) -> Pulse | None:
     return take_pulses(session, [order_id]).get(order_id)
 
 
-_TAKE_PULSES = text("SELECT id, user_id, version, stage FROM orders WHERE id = ANY(:order_ids)")
+_TAKE_PULSES = text("""
+    SELECT id, user_id, version, stage,
+           ARRAY(SELECT tier_id FROM order_items WHERE order_id = orders.id) AS tier_ids
+    FROM orders WHERE id = ANY(:order_ids)
+""")
 
 
 def take_pulses(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, Pulse]:
     """Return the pulses, without their places, of those of the orders that there are."""
     rows = session.execute(_TAKE_PULSES, {"order_ids": list(order_ids)})
-    return {row.id: Pulse(row.user_id, row.version, OrderStage(row.stage)) for row in rows}
+    return {
+        row.id: Pulse(row.user_id, row.version, OrderStage(row.stage), tier_ids=tuple(row.tier_ids)) for row in rows
+    }
 
 
 _FIND_SPOTS = text("""

@@ -3,13 +3,15 @@
 An offer is an ordinary order that holds stock, with a longer clock, made at the waiting entry's own place in the line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from domain.fairness import PlaceInLine, place_of
 from domain.messages import NotifyOffer, announce
 from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry, Waitlist
 from domain.person_limits import within_limit
@@ -60,11 +62,15 @@ def _up_to_the_first_too_large(claims: Sequence[Claim], available: int) -> list[
 
 def make(
     session: Session, event: Event, tier: TicketTier, claims: Sequence[Claim], now: datetime, clocks: Clocks
-) -> None:
-    """Make the offers: an order that holds the stock at today's price, for each of these entries."""
+) -> Mapping[UUID, PlaceInLine]:
+    """Make the offers: an order that holds the stock at today's price, for each of these entries.
+
+    Returns, by entry, the places in the line that these orders have.
+    """
     expires_at = now + timedelta(seconds=event.offer_seconds or clocks.offer_seconds)
+    made: dict[UUID, tuple[OrderItem, Order]] = {}
     for claim in claims:
-        order = _hold(session, event, tier, claim, now, expires_at)
+        _, order = made[claim.id] = _hold(session, event, tier, claim, now, expires_at)
         tier.reserved += claim.quantity
         entry = session.get_one(Waitlist, claim.id)
         entry.status = WaitlistStatus.OFFERED
@@ -73,9 +79,14 @@ def make(
         entry.responded_at, entry.response = None, None
         entry.offered_order_id = order.id
         announce(session, NotifyOffer(entry.id))
+    if made:
+        session.flush()
+    return {entry_id: place_of(item, order) for entry_id, (item, order) in made.items()}
 
 
-def _hold(session: Session, event: Event, tier: TicketTier, claim: Claim, now: datetime, expires_at: datetime) -> Order:
+def _hold(
+    session: Session, event: Event, tier: TicketTier, claim: Claim, now: datetime, expires_at: datetime
+) -> tuple[OrderItem, Order]:
     line = price_line(tier.price, claim.quantity, terms_of(event))
     order = Order(
         sequence=claim.sequence,
@@ -99,7 +110,7 @@ def _hold(session: Session, event: Event, tier: TicketTier, claim: Claim, now: d
         inventory_state=InventoryState.RESERVED,
     )
     session.add_all([item, TimelineEntry(order_id=order.id, kind="offered", data={})])
-    return order
+    return item, order
 
 
 def end_waiting(session: Session, tier: TicketTier, *, reason: str) -> None:

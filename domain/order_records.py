@@ -26,12 +26,12 @@ _INSERT = text("""
         RETURNING id, sequence, number, version, created_at
     ), lined AS (
         INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
-                                 tax, attendees)
+                                 tax, attendees, salt)
         SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
-               item.fees, item.absorbed_fees, item.tax, item.attendees
+               item.fees, item.absorbed_fees, item.tax, item.attendees, item.salt
         FROM placed JOIN given ON given.id = placed.id, jsonb_to_recordset(given.items)
             AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
-                     absorbed_fees bigint, tax bigint, attendees jsonb)
+                     absorbed_fees bigint, tax bigint, attendees jsonb, salt uuid)
     ), told AS (
         INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
         RETURNING order_id, at AS accepted_at

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session, joinedload, selectinload
@@ -64,7 +64,8 @@ class Placement:
     created_at: datetime
     accepted_at: datetime
     lines: Sequence[Line]
-    """Of its items, in the order of the purchase's wishes."""
+    salts: Sequence[UUID]
+    """Both of its items, in the order of the purchase's wishes."""
     totals: Totals
 
 
@@ -169,7 +170,8 @@ def _insert(session: Session, priced: Sequence[tuple[Arrival, list[Line]]]) -> d
         if (row := placed.get(UUID(order["id"]))) is None:
             continue
         values = {name: value for name, value in row._asdict().items() if name != "id"}
-        accepted[arrival] = Acceptance(row.id, Placement(**values, lines=lines, totals=add_up(lines)))
+        salts = [UUID(item["salt"]) for item in order["items"]]
+        accepted[arrival] = Acceptance(row.id, Placement(**values, lines=lines, salts=salts, totals=add_up(lines)))
         for wish in arrival.purchase.wishes:
             announce(session, ServeTier(wish.tier_id), arrival.purchase.request_id)
     return accepted
@@ -195,8 +197,13 @@ def _order(arrival: Arrival, lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def _item(wish: Wish, line: Line) -> dict[str, Any]:
-    attendees = list(wish.attendees) or None
-    return {"id": str(uuid7()), "tier_id": str(wish.tier_id), **asdict(line), "attendees": attendees}
+    return {
+        "id": str(uuid7()),
+        "tier_id": str(wish.tier_id),
+        **asdict(line),
+        "attendees": list(wish.attendees) or None,
+        "salt": str(uuid4()),
+    }
 
 
 def _replay(purchase: Purchase, earlier: Row[Any] | None) -> Acceptance | KeyReusedError | None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from domain.models import Event, Promoter, TicketTier, Waitlist
 from domain.person_limits import within_limit
 from domain.rules.availability import sellable
+from domain.rules.fairness import Head
 from domain.rules.money import charge_step
 from domain.rules.pricing import Terms
 from domain.rules.states import EventStatus, WaitlistStatus
@@ -53,12 +54,19 @@ class Offer:
     reserved: int
     waiting: tuple[int, ...]
     """Sizes of the waiting groups in their order, where stock is free that they might take."""
+    fairness_position: int
+    fairness_hash: bytes
 
     @property
     def available(self) -> int:
         """What is free, minus what waiting groups that fit would take."""
         free = self.quantity - self.sold - self.reserved
         return sellable(free, self.waiting, skips_large_groups=self.skips_large_groups)
+
+    @property
+    def fairness_head(self) -> Head:
+        """Where the tier's public log ends."""
+        return Head(self.fairness_position, self.fairness_hash)
 
     @property
     def is_sold_out(self) -> bool:
@@ -146,6 +154,8 @@ def _select_offers() -> Select[Any]:
         TicketTier.sold,
         TicketTier.reserved,
         _waiting_groups(),
+        TicketTier.fairness_position,
+        TicketTier.fairness_hash,
     )
     joined = select(*columns).join(Event, Event.id == TicketTier.event_id)
     return joined.join(Promoter, Promoter.id == Event.promoter_id).where(Event.deleted_at.is_(None))

@@ -44,11 +44,14 @@ _COLUMNS = {
     "quantity": "integer",
     "quantity_refusal": "text",
     "service_rate": "double precision",
+    "fairness_position": "bigint",
+    "fairness_hash": "bytea",
 }
 _WRITE = text(f"""
     UPDATE ticket_tiers AS tier
     SET reserved = it.reserved, sold = it.sold, quantity = it.quantity, quantity_refusal = it.quantity_refusal,
-        service_rate = it.service_rate, desired_quantity = NULL, recount_due = false
+        service_rate = it.service_rate, fairness_position = it.fairness_position, fairness_hash = it.fairness_hash,
+        desired_quantity = NULL, recount_due = false
     FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())})
         AS it ({", ".join(_COLUMNS)})
     WHERE tier.id = it.id

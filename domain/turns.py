@@ -10,13 +10,12 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
+from domain.fairness import Log, PlaceInLine
 from domain.models import Event, TicketTier
-from domain.rules.allocation import Claim, Decision, Kind, Verdict, allocate
+from domain.rules.allocation import REASONS, Claim, Decision, Kind, Verdict, allocate
 from domain.rules.states import EventStatus, OrderReason
 
 Rows = Sequence[Row[Any]]
-
-REASONS = {Verdict.SOLD_OUT: OrderReason.SOLD_OUT, Verdict.LIMIT_EXCEEDED: OrderReason.LIMIT_EXCEEDED}
 
 
 @dataclass(slots=True)
@@ -59,6 +58,19 @@ class Turn:
     refused: dict[OrderReason, list[Row[Any]]] = field(default_factory=dict)
     offered: list[Claim] = field(default_factory=list)
     more: bool = False
+    log: Log = field(init=False)
+    """What the turn says in public."""
+    _decisions: Sequence[Decision] = ()
+
+    def __post_init__(self) -> None:
+        """Begin the log with what is free, before anything is changed."""
+        self.log = Log(self.tier)
+
+    @property
+    def closed_reason(self) -> OrderReason:
+        """Why nobody is served where the event is not on sale."""
+        is_cancelled = self.event.status is EventStatus.CANCELLED
+        return OrderReason.EVENT_CANCELLED if is_cancelled else OrderReason.SALE_CLOSED
 
     @property
     def moves(self) -> bool:
@@ -91,6 +103,7 @@ class Turn:
         taken = tier.reserved + tier.sold
         if desired >= taken:
             tier.quantity, tier.quantity_refusal = desired, None
+            self.log.stock()
         else:
             tier.quantity_refusal = f"{taken} tickets are sold or reserved, so {desired} cannot be enough."
         tier.desired_quantity = None
@@ -108,11 +121,11 @@ class Turn:
     def decide(self, batch: int, taken: Mapping[UUID, int]) -> None:
         """Decide the line and the entries in their one sequence."""
         if not self.event.is_published:
-            is_cancelled = self.event.status is EventStatus.CANCELLED
-            self.refused[OrderReason.EVENT_CANCELLED if is_cancelled else OrderReason.SALE_CLOSED] = list(self.line)
+            self.refused[self.closed_reason] = list(self.line)
             return
         rows = {item.id: item for item in self.line}
-        for decision in self.apply_rule(self._up_to_last_entry(batch), taken):
+        self._decisions = self.apply_rule(self._up_to_last_entry(batch), taken)
+        for decision in self._decisions:
             place, verdict = decision.claim, decision.verdict
             if place.kind is Kind.ORDER and verdict is Verdict.SERVED:
                 self.served.append(rows[place.id])
@@ -120,6 +133,12 @@ class Turn:
                 self.refused.setdefault(REASONS[verdict], []).append(rows[place.id])
             elif verdict is Verdict.SERVED:
                 self.offered.append(place)
+
+    def note_line(self, places: Mapping[UUID, PlaceInLine]) -> None:
+        """Say in the log what became of the line, in its order; `places` are those of the orders that were offered."""
+        if not self.event.is_published:
+            self.log.note_refusals(self.line, self.closed_reason)
+        self.log.note_line(self._decisions, {item.id: item for item in self.line}, places)
 
     def _up_to_last_entry(self, batch: int) -> Sequence[Claim]:
         """Return who is decided now: orders behind the last entry that was read must wait for the next round."""

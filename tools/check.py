@@ -65,8 +65,9 @@ def _format() -> Outcome:
 
 def _types() -> Outcome:
     packages = _run(PROGRAMS / "mypy")
-    script = _run(PROGRAMS / "mypy", "dev")
-    return Outcome(packages.passed and script.passed, packages.output + script.output)
+    scripts = [_run(PROGRAMS / "mypy", script) for script in ("dev", "docs/fairness/check.py")]
+    outcomes = [packages, *scripts]
+    return Outcome(all(outcome.passed for outcome in outcomes), "".join(outcome.output for outcome in outcomes))
 
 
 def _imports() -> Outcome:

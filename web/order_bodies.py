@@ -5,16 +5,18 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.audit import Actor
+from domain.fairness import PlaceInLine, place_of
 from domain.line import Place
-from domain.models import Order, OrderItem, PaymentTransaction, Ticket
+from domain.models import Order, PaymentTransaction, Ticket
 from domain.orders import Offers, Placement, Purchase
 from domain.payments.refund_policy import may_refund
 from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
-from domain.rules.pricing import Line
+from domain.rules.pricing import Totals
 from domain.rules.states import OrderSource, OrderStage, OrderStatus, PaymentStatus
 from domain.storefront import Offer
 from web.addresses import API
+from web.receipts import Receipts
 from web.schemas.orders import (
     AmountsBody,
     HoldBody,
@@ -36,9 +38,11 @@ def order_body(
     attempt: PaymentTransaction | None,
     tickets: Sequence[Ticket],
     viewer: Actor,
+    receipts: Receipts,
     now: datetime,
 ) -> OrderBody:
-    """Return an order's body; the client secret is in the buyer's own only."""
+    """Return an order's body; the client secret and the receipts are in the buyer's own only."""
+    is_buyer = viewer.user_id == order.user_id
     return OrderBody(
         id=order.id,
         number=order.number,
@@ -52,9 +56,9 @@ def order_body(
         sequence=order.sequence,
         queue=_queue(place),
         hold=HoldBody(expires_at=order.promised_until) if order.promised_until else None,
-        payment=_payment(order, attempt, is_buyer=viewer.user_id == order.user_id),
+        payment=_payment(order, attempt, is_buyer=is_buyer),
         amounts=AmountsBody.model_validate(order),
-        items=[_item(item) for item in order.items],
+        items=_items(order, receipts, is_buyer=is_buyer),
         tickets=[_ticket(ticket) for ticket in tickets],
         timeline=[TimelineBody.model_validate(entry) for entry in order.timeline],
         created_at=order.created_at,
@@ -64,11 +68,17 @@ def order_body(
 
 
 def placed_body(
-    order_id: UUID, placement: Placement, purchase: Purchase, offers: Offers, *, place: Place | None, now: datetime
+    order_id: UUID,
+    placement: Placement,
+    purchase: Purchase,
+    offers: Offers,
+    *,
+    place: Place | None,
+    receipts: Receipts,
+    now: datetime,
 ) -> OrderBody:
     """Return the body of an order that was just accepted, as `order_body` would after reading it."""
     offer, here = offers[purchase.wishes[0].tier_id], f"{API}/orders/{order_id}"
-    totals = placement.totals
     return OrderBody(
         id=order_id,
         number=placement.number,
@@ -83,18 +93,8 @@ def placed_body(
         queue=_queue(place),
         hold=None,
         payment=None,
-        amounts=AmountsBody(
-            currency=offer.currency,
-            subtotal=totals.subtotal,
-            fees=totals.fees,
-            tax=totals.tax,
-            total=totals.total,
-            refunded=0,
-        ),
-        items=[
-            _placed_item(offers[wish.tier_id], line)
-            for wish, line in zip(purchase.wishes, placement.lines, strict=True)
-        ],
+        amounts=_placed_amounts(placement.totals, offer.currency),
+        items=_placed_items(order_id, placement, [offers[wish.tier_id] for wish in purchase.wishes], receipts),
         tickets=[],
         timeline=[TimelineBody(at=placement.accepted_at, kind="accepted", data={})],
         created_at=placement.created_at,
@@ -105,16 +105,35 @@ def placed_body(
     )
 
 
-def _placed_item(offer: Offer, line: Line) -> ItemBody:
-    return ItemBody(
-        tier_id=offer.tier_id,
-        tier_name=offer.name,
-        quantity=line.quantity,
-        unit_price=line.unit_price,
-        subtotal=line.subtotal,
-        fees=line.fees,
-        tax=line.tax,
+def _placed_amounts(totals: Totals, currency: str) -> AmountsBody:
+    return AmountsBody(
+        currency=currency,
+        subtotal=totals.subtotal,
+        fees=totals.fees,
+        tax=totals.tax,
+        total=totals.total,
+        refunded=0,
     )
+
+
+def _placed_items(order_id: UUID, placement: Placement, offers: Sequence[Offer], receipts: Receipts) -> list[ItemBody]:
+    items = []
+    for offer, line, salt in zip(offers, placement.lines, placement.salts, strict=True):
+        place = PlaceInLine(order_id, placement.sequence, line.quantity, placement.created_at, salt)
+        items.append(
+            ItemBody(
+                tier_id=offer.tier_id,
+                tier_name=offer.name,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                subtotal=line.subtotal,
+                fees=line.fees,
+                tax=line.tax,
+                receipt=receipts.receipt(place, offer.tier_id),
+                head=receipts.sign(offer.tier_id, offer.fairness_head),
+            )
+        )
+    return items
 
 
 def _queue(place: Place | None) -> QueueBody | None:
@@ -136,16 +155,22 @@ def _payment(order: Order, attempt: PaymentTransaction | None, *, is_buyer: bool
     )
 
 
-def _item(item: OrderItem) -> ItemBody:
-    return ItemBody(
-        tier_id=item.tier_id,
-        tier_name=item.tier.name,
-        quantity=item.quantity,
-        unit_price=item.unit_price,
-        subtotal=item.subtotal,
-        fees=item.fees,
-        tax=item.tax,
-    )
+def _items(order: Order, receipts: Receipts, *, is_buyer: bool) -> list[ItemBody]:
+    heads = receipts.heads([item.tier_id for item in order.items])
+    return [
+        ItemBody(
+            tier_id=item.tier_id,
+            tier_name=item.tier.name,
+            quantity=item.quantity,
+            unit_price=item.unit_price,
+            subtotal=item.subtotal,
+            fees=item.fees,
+            tax=item.tax,
+            receipt=receipts.receipt(place_of(item, order), item.tier_id) if is_buyer else None,
+            head=heads[item.tier_id],
+        )
+        for item in order.items
+    ]
 
 
 def _ticket(ticket: Ticket) -> OrderTicketBody:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
+import orjson
 from flask import Response, request
 from sqlalchemy.orm import Session
 
@@ -34,6 +35,7 @@ POLL_HEADERS = {
     "ETag": "Differs when the order or its place differs.",
     "Retry-After": "Seconds until it is worth asking again; absent once nothing moves any more.",
 }
+FAIRNESS_HEAD = "Fairness-Head"
 MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was answered again."}}
 
 
@@ -67,7 +69,10 @@ def submit_order(body: OrderRequest) -> Response:
             # Whoever is served already was at the head of the line.
             place = services().lines.find_place(session, order_id) or line.HEAD
         pulse = Pulse(purchase.buyer_id, placement.version, OrderStage.QUEUED, place)
-        shown = placed_body(order_id, placement, purchase, offers, place=place, now=now)
+        # By now it is committed, and the client as good as has it: the checker of the fairness log goes by this time.
+        shown = placed_body(
+            order_id, placement, purchase, offers, place=place, receipts=services().receipts, now=services().clock.now()
+        )
         response = add_polling_headers(answer(shown, 202), pulse)
     response.headers["Location"] = f"{API}/orders/{order_id}"
     return response
@@ -94,7 +99,10 @@ def _purchase(body: OrderRequest) -> Purchase:
 
 @blueprint.get("/orders/<uuid:order_id>", summary="Poll an order", responses={200: OrderBody})
 @describes(
-    headers={200: POLL_HEADERS, 304: POLL_HEADERS},
+    headers={
+        200: POLL_HEADERS,
+        304: {**POLL_HEADERS, FAIRNESS_HEAD: "The `head` of each of the order's tiers, as a JSON array."},
+    },
     request_headers={
         "If-None-Match": ("The last ETag: 304 while nothing has changed.", False),
         "Prefer": ("`wait=N` holds the answer until the order moves, N seconds at most.", False),
@@ -109,9 +117,17 @@ def poll_order(path: OrderPath) -> Response:
         waited = services().waiting_room.wait_for_change(path.order_id, pulse, seconds)
         pulse = _pulse(path.order_id) if waited else pulse
     unchanged = is_unchanged(pulse)
-    response = add_polling_headers(Response(status=304), pulse) if unchanged else _show(path.order_id, status=200)
+    response = _unchanged(pulse) if unchanged else _show(path.order_id, status=200)
     if waited:
         response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
+    return response
+
+
+def _unchanged(pulse: Pulse) -> Response:
+    """Return a 304, with the heads of the logs that go on while the order stands still."""
+    response = add_polling_headers(Response(status=304), pulse)
+    heads = services().receipts.heads(pulse.tier_ids).values()
+    response.headers[FAIRNESS_HEAD] = orjson.dumps([head.model_dump() for head in heads]).decode()
     return response
 
 
@@ -140,6 +156,7 @@ def _show(order_id: UUID, *, status: int) -> Response:
             attempt=orders.find_last_charges(session, paying).get(order_id),
             tickets=orders.find_tickets(session, issued).get(order_id, ()),
             viewer=current_actor(),
+            receipts=services().receipts,
             now=services().clock.now(),
         )
     return add_polling_headers(answer(body, status), Pulse(order.user_id, order.version, order.stage, place))
@@ -161,6 +178,7 @@ def list_orders(query: PageArguments) -> Response:
                 attempt=charges.get(order.id),
                 tickets=tickets[order.id],
                 viewer=current_actor(),
+                receipts=services().receipts,
                 now=services().clock.now(),
             )
             for order in page

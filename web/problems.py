@@ -81,6 +81,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "payout-account-refused": Kind(409, "Stripe refuses the payout account"),
     "sale-not-open": Kind(409, "Not on sale yet"),
     "sale-closed": Kind(409, "Not on sale any more"),
+    "sale-not-over": Kind(409, "The sale is not over"),
     "limit-exceeded": Kind(409, "More or fewer than one may buy"),
     "not-cancellable": Kind(409, "The order cannot be cancelled"),
     "not-awaiting-approval": Kind(409, "The order does not await approval"),

@@ -23,13 +23,14 @@ from domain.line import Pulse, take_pulses
 from domain.one_time_tokens import TokenKeyring
 from domain.order_groups import accept_together
 from domain.orders import Acceptance, Arrival
-from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
+from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, ReceiptSigner, Signer
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
 from web.groups import Groups
 from web.lines import Lines
 from web.long_polls import WaitingRoom
+from web.receipts import Receipts
 from web.storefront import Storefront
 
 if TYPE_CHECKING:
@@ -80,6 +81,16 @@ class Services:
     def signer(self) -> Signer:
         """The ticket keyring."""
         return wiring.open_signer(self.settings)
+
+    @cached_property
+    def receipt_signer(self) -> ReceiptSigner:
+        """The receipt keyring."""
+        return wiring.open_receipt_signer(self.settings)
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """Receipts, and the signed heads of the fairness logs."""
+        return Receipts(self.receipt_signer, self.storefront)
 
     @cached_property
     def qr(self) -> QRRenderer:

@@ -86,7 +86,7 @@ def delete_tier(path: TierPath) -> Response:
 def show_availability(path: TierPath) -> Response:
     """Return what could be bought at this moment. It is a picture: only an order that was served has a ticket."""
     offer = services().storefront.look([path.tier_id]).get(path.tier_id)
-    if offer is None or not _may_see(offer):
+    if offer is None or not may_see(offer):
         raise NotFoundError("tier")
     return answer(AvailabilityBody.of(offer, services().clock.now()))
 
@@ -116,6 +116,7 @@ def _show(session: Session, tier: TicketTier) -> TierBody:
     return TierBody.of(tier, offer, services().clock.now(), is_own=True)
 
 
-def _may_see(offer: Offer) -> bool:
+def may_see(offer: Offer) -> bool:
+    """Tell whether the caller may know of a tier: everybody of a public one, else its promoter and admins."""
     actor = current_actor()
     return offer.is_public or actor.role is UserRole.ADMIN or actor.user_id == offer.promoter_user_id

@@ -142,7 +142,7 @@ class TierServer:
         """Set the order of an item aside; tell whether that was possible."""
         try:
             with self._sessions.begin() as session:
-                order_id = allocation.quarantine(session, item_id)
+                order_id = allocation.quarantine(session, item_id, self._clock.now())
         except Exception as trouble:  # noqa: BLE001 as above
             if self._is_at_fault(trouble, tier_id):
                 log.critical("quarantine.failed", item_id=str(item_id), tier_id=str(tier_id), error=reason_of(trouble))

@@ -4,6 +4,7 @@ from domain.models.accounts import AccountToken, Promoter, RefreshToken, User
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
+from domain.models.fairness import FairnessEntry
 from domain.models.inspections import Inspection
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
@@ -19,6 +20,7 @@ __all__ = [
     "CheckInScan",
     "EmailNotification",
     "Event",
+    "FairnessEntry",
     "IdempotencyKey",
     "Inspection",
     "LedgerEntry",

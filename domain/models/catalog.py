@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, Numeric, text
 from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import Text
@@ -167,6 +167,10 @@ class TicketTier(Identified, Timestamped, Base):
     """Pause stops serving, not accepting and not settling."""
     service_rate: Mapped[float | None]
     """Orders decided per second while the queue was busy, a moving average; the base of each ETA."""
+    fairness_position: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """How many entries the tier's public log has; moved by the consumer alone, like the counters."""
+    fairness_hash: Mapped[bytes] = mapped_column(server_default=text("decode(repeat('00', 32), 'hex')"))
+    """The hash of the last of them, which stands for all."""
 
     event: Mapped[Event] = relationship(back_populates="tiers", lazy="raise")
 
@@ -180,6 +184,7 @@ class TicketTier(Identified, Timestamped, Base):
         CheckConstraint("min_per_order BETWEEN 1 AND max_per_order", name="per_order"),
         CheckConstraint("max_per_person >= min_per_order", name="per_person"),
         CheckConstraint("sale_ends_at > sale_starts_at", name="sale_window"),
+        CheckConstraint("fairness_position >= 0 AND octet_length(fairness_hash) = 32", name="fairness_head"),
         # The tiers of an event in the promoter's order.
         Index("ix_ticket_tiers_event_id_sort_order", "event_id", "sort_order", "id"),
         # What the consumers must look at besides waiting orders.

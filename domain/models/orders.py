@@ -1,7 +1,7 @@
 """Purchases: orders, their items, and the timeline that the buyer can read."""
 
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -188,6 +188,8 @@ class OrderItem(Identified, Base):
     """How many of the sold tickets were refunded singly and given back; only the consumer changes it."""
     desired_returned: Mapped[int | None]
     """How many of them should have been given back by now; written beside `desired_state`."""
+    salt: Mapped[UUID] = mapped_column(default=uuid4, server_default=func.gen_random_uuid())
+    """122 random bits, told to the buyer in the receipt: they hide the order in the public log (domain/fairness.py)."""
 
     order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
     tier: Mapped[TicketTier] = relationship(lazy="raise")

@@ -7,6 +7,10 @@ frozen dataclasses, so that no vendor type ever reaches the domain.
 from datetime import datetime
 from typing import Protocol
 
+from domain.ports.fairness import (
+    ReceiptSigner,
+    Signature,
+)
 from domain.ports.mail import (
     Attachment,
     Letter,
@@ -55,8 +59,10 @@ __all__ = [
     "ProviderEvent",
     "QRRenderer",
     "Receipt",
+    "ReceiptSigner",
     "Refund",
     "RefundRequest",
+    "Signature",
     "Signer",
     "TicketClaims",
 ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from uuid import UUID
 
+from domain.rules.states import OrderReason
+
 
 class Kind(StrEnum):
     """What stands in the line."""
@@ -23,6 +25,10 @@ class Verdict(StrEnum):
     SOLD_OUT = auto()
     LIMIT_EXCEEDED = auto()
     WAITS = auto()
+
+
+REASONS = {Verdict.SOLD_OUT: OrderReason.SOLD_OUT, Verdict.LIMIT_EXCEEDED: OrderReason.LIMIT_EXCEEDED}
+"""What an order is told that was refused."""
 
 
 @dataclass(frozen=True, slots=True)

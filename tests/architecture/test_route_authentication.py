@@ -34,6 +34,7 @@ GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
 POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter
 POST   /api/v1/events/<uuid:event_id>/waitlist     user
+GET    /api/v1/fairness/check.py                   public
 GET    /api/v1/orders                              user
 POST   /api/v1/orders                              user [orders]
 GET    /api/v1/orders/<uuid:order_id>              user
@@ -50,6 +51,7 @@ GET    /api/v1/promoters/me                        user
 PATCH  /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me/payout-account         admin+promoter fresh [payout-accounts]
+GET    /api/v1/receipt-keys                        public
 GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
@@ -57,6 +59,7 @@ GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
 DELETE /api/v1/tiers/<uuid:tier_id>                admin+promoter
 PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
+GET    /api/v1/tiers/<uuid:tier_id>/fairness       public
 POST   /api/v1/tiers/<uuid:tier_id>/pause          admin+promoter
 POST   /api/v1/tiers/<uuid:tier_id>/resume         admin+promoter
 GET    /api/v1/waitlist                            user

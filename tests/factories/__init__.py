@@ -7,6 +7,7 @@ from tests.factories.accounts import PASSWORD, AccountTokenFactory, PromoterFact
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
+from tests.factories.fairness import FairnessEntryFactory
 from tests.factories.money import (
     LedgerEntryFactory,
     PaymentFeedFactory,
@@ -27,6 +28,7 @@ __all__ = [
     "CheckInScanFactory",
     "EmailNotificationFactory",
     "EventFactory",
+    "FairnessEntryFactory",
     "IdempotencyKeyFactory",
     "InspectionFactory",
     "LedgerEntryFactory",

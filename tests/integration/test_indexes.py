@@ -123,7 +123,10 @@ QUESTIONS = {
         lambda session: storefront.read_offers(session, [TIER]),
         {"pk_ticket_tiers", "pk_events", "ix_waitlist_line"},
     ),
-    "has the order moved": (lambda session: line.take_pulse(session, ORDER), {"pk_orders"}),
+    "has the order moved": (
+        lambda session: line.take_pulse(session, ORDER),
+        {"pk_orders", "uq_order_items_order_id_tier_id"},
+    ),
     "where in the line": (
         lambda session: line.find_spots(session, key("order", 15_000)),
         {"ix_order_items_line", "uq_order_items_order_id_tier_id"},

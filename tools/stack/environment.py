@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from tools.stack.postgres import OWNER, Postgres, new_passwords
@@ -35,6 +35,7 @@ class Secrets:
     valkey: str
     jwt_key: str
     ticket_seed: str
+    receipt_seed: str
     stripe_key: str
     stripe_webhook: str
     sendgrid_key: str
@@ -55,6 +56,7 @@ class Secrets:
             valkey=secrets.token_hex(16),
             jwt_key=secrets.token_hex(32),
             ticket_seed=base64.b64encode(secrets.token_bytes(32)).decode(),
+            receipt_seed=base64.b64encode(secrets.token_bytes(32)).decode(),
             stripe_key=f"sk_test_{secrets.token_hex(16)}",
             stripe_webhook=f"whsec_{secrets.token_hex(16)}",
             sendgrid_key=f"SG.{secrets.token_hex(16)}",
@@ -66,11 +68,12 @@ class Secrets:
 
     @classmethod
     def kept_in(cls, folder: Path) -> "Secrets":
-        """Return the secrets of a data folder, generating them the first time."""
+        """Return the secrets of a data folder, generating those that it has not got yet."""
         path = folder / "secrets.json"
-        if path.exists():
-            return cls(**json.loads(path.read_text()))
-        made = cls.generate()
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if kept.keys() >= {field.name for field in fields(cls)}:
+            return cls(**kept)
+        made = cls(**{**asdict(cls.generate()), **kept})
         draft = path.with_suffix(".new")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(made), indent=2))
@@ -106,6 +109,7 @@ def local_values(known: Secrets, servers: tuple[Postgres, Valkey], addresses: Ad
         "REDIS_URL": valkey.url,
         "JWT_KEYS": f"local:{known.jwt_key}",
         "TICKET_KEYS": f"local:{known.ticket_seed}",
+        "RECEIPT_KEYS": f"local:{known.receipt_seed}",
         "STRIPE_SECRET_KEY": known.stripe_key,
         "STRIPE_WEBHOOK_SECRET": known.stripe_webhook,
         "STRIPE_API_URL": addresses.stripe,

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
 from web.addresses import API
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
+from web.schemas.fairness import HEAD, RECEIPT, HeadBody, ReceiptBody
 
 TIERS_PER_ORDER = 20
 TICKETS_PER_REFUND = 1000
@@ -51,6 +52,8 @@ _ORDER: dict[str, Any] = {
             "subtotal": 7000,
             "fees": 275,
             "tax": 0,
+            "receipt": RECEIPT,
+            "head": HEAD,
         }
     ],
     "tickets": [],
@@ -234,6 +237,8 @@ class ItemBody(ResponseBody):
     subtotal: int
     fees: int
     tax: int
+    receipt: Annotated[ReceiptBody | None, Field(description="For the buyer only.")]
+    head: HeadBody
 
 
 class OrderTicketBody(ResponseBody):

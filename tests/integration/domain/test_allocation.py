@@ -415,7 +415,7 @@ class TestWaitlist:
 def test_quarantine_sets_one_order_aside_and_the_line_goes_on(session):
     tier = TicketTierFactory(quantity=2)
     poison, healthy = OrderFactory(tier=tier), OrderFactory(tier=tier)
-    assert allocation.quarantine(session, poison.items[0].id) == poison.id
+    assert allocation.quarantine(session, poison.items[0].id, NOW) == poison.id
     serve(session, tier)
     assert stages(session, poison, healthy) == [OrderStage.QUARANTINED, OrderStage.HELD]
     assert session.scalar(select(func.count()).select_from(OrderItem).where(OrderItem.tier_id == tier.id)) == 2

@@ -5,6 +5,7 @@ from sqlalchemy import CheckConstraint, Enum, text, update
 from uuid_utils.compat import uuid7
 
 from domain.models import Base, Order, OrderItem, Ticket, TicketTier
+from domain.rules.fairness import EntryKind
 from domain.rules.states import (
     AttemptKind,
     AttemptStatus,
@@ -22,6 +23,7 @@ from tests.factories import (
     CheckInScanFactory,
     EmailNotificationFactory,
     EventFactory,
+    FairnessEntryFactory,
     IdempotencyKeyFactory,
     LedgerEntryFactory,
     OrderFactory,
@@ -39,6 +41,16 @@ from tests.factories import (
 EARLY = datetime(2020, 1, 1, tzinfo=UTC)
 
 CASES = {
+    # What the public can check.
+    "ck_fairness_entries_position": (FairnessEntryFactory, {"position": 0}),
+    "ck_fairness_entries_quantity": (FairnessEntryFactory, {"quantity": -1}),
+    "ck_fairness_entries_hash_length": (FairnessEntryFactory, {"hash": b"short"}),
+    "ck_fairness_entries_commitment_length": (
+        FairnessEntryFactory,
+        {"kind": EntryKind.SERVED, "sequence": 1, "received_at": EARLY, "commitment": b"short"},
+    ),
+    "ck_fairness_entries_whose": (FairnessEntryFactory, {"kind": EntryKind.SERVED}),
+    "ck_ticket_tiers_fairness_head": (TicketTierFactory, {"fairness_hash": b"short"}),
     # People.
     "ck_users_email_shape": (UserFactory, {"email": "nobody"}),
     "ck_users_email_verified_when": (UserFactory, {"email_verified": False, "email_verified_at": EARLY}),

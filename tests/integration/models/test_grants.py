@@ -2,10 +2,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from tests.factories import AuditLogFactory, AuditPersonalValueFactory, LedgerEntryFactory, TimelineEntryFactory
+from tests.factories import (
+    AuditLogFactory,
+    AuditPersonalValueFactory,
+    FairnessEntryFactory,
+    LedgerEntryFactory,
+    TimelineEntryFactory,
+)
 
 GROWING = {
     "audit_logs": (AuditLogFactory, "action = action"),
+    "fairness_entries": (FairnessEntryFactory, "quantity = quantity"),
     "ledger_entries": (LedgerEntryFactory, "amount = amount"),
     "order_timeline": (TimelineEntryFactory, "kind = kind"),
 }

@@ -12,6 +12,7 @@ from adapters.stripe_gateway import StripeGateway
 from domain.ports import ProviderEvent
 from domain.rules.lifecycle import CONFIRMED, PAYABLE
 from domain.rules.states import OrderStage
+from tests.fixtures.fairness import checker, left_free, published
 from tests.fixtures.payments import SECRET, OverHTTP
 from tests.integration.domain.payments.world import FATES, World
 from tools.stack.stripe import balance
@@ -264,6 +265,15 @@ class Story(RuleBasedStateMachine):
         assert world.rows("SELECT * FROM ticket_tiers WHERE reserved <> 0 OR sold > quantity") == []
         self._check_money()
         self._check_statement()
+        self._check_logs()
+
+    def _check_logs(self):
+        for tier in self.world.rows("SELECT * FROM ticket_tiers"):
+            rows = self.world.rows("SELECT * FROM fairness_entries WHERE tier_id = :id ORDER BY position", id=tier.id)
+            title, *entries = published(rows, tier)
+            assert [*checker.check_chain(title["tier_id"], entries), *checker.check_stock(entries)] == []
+            assert title["head"]["position"] == len(entries)
+            assert not entries or left_free(entries) == tier.quantity - tier.reserved - tier.sold
 
     def _check_statement(self):
         # Nobody draws pictures in this world, and what waits for them counts as moving.
