@@ -14,11 +14,12 @@ Dispatch = Callable[[Announcements], None]
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """How many connections one process may keep, and how many seconds it waits for one."""
+    """How many connections one process may keep, how many seconds it waits for one, and the server for a statement."""
 
     size: int
     max_overflow: int
     timeout_seconds: float
+    statement_seconds: float
 
 
 def open_engine(url: str, limits: PoolLimits, *, application_name: str) -> Engine:
@@ -30,7 +31,12 @@ def open_engine(url: str, limits: PoolLimits, *, application_name: str) -> Engin
         pool_timeout=limits.timeout_seconds,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, "options": _OPTIONS},
+        connect_args={
+            "application_name": application_name,
+            "connect_timeout": 5,
+            **_KEEPALIVE,
+            "options": _options(limits),
+        },
     )
     # A socket shared with the parent would mix two conversations.
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
@@ -65,12 +71,16 @@ def open_fence_engine(url: str, *, silence_seconds: float, application_name: str
 
 
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+
+
 # `enable_seqscan`: a plan made while a table was empty would be a sequential scan, and kept as the table grows; every
 # query here has its index (docs/adr/0012).
-_OPTIONS = (
-    "-c enable_seqscan=off -c timezone=UTC -c statement_timeout=15000 -c lock_timeout=5000 "
-    "-c idle_in_transaction_session_timeout=10000"
-)
+def _options(limits: PoolLimits) -> str:
+    statement = int(limits.statement_seconds * 1000)
+    return (
+        f"-c enable_seqscan=off -c timezone=UTC -c statement_timeout={statement} "
+        f"-c lock_timeout={min(statement, 5000)} -c idle_in_transaction_session_timeout=10000"
+    )
 
 
 def open_sessions(engine: Engine, dispatch: Dispatch) -> sessionmaker[Session]:

@@ -14,9 +14,9 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
-from domain import offers
+from domain import offers, whole_line
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
-from domain.models import Event, TicketTier
+from domain.models import Event, OrderItem, TicketTier
 from domain.rules.allocation import Claim, Decision, Kind, Verdict, allocate
 from domain.rules.clocks import Clocks
 from domain.rules.states import EventStatus, InventoryState, OrderReason, OrderStage
@@ -72,6 +72,8 @@ def serve(
         tier.service_rate = service_rate
     a_round = _Round(session, event, tier, now, clocks)
     wished = [row.id for row in wishes]
+    # Nobody but this consumer changes an item's state, so who waited at the first look waits still.
+    a_round.withdraw([row.id for row in wishes if row.waits])
     a_round.grant(wished)
     a_round.apply_desired_quantity()
     a_round.recount()
@@ -94,6 +96,9 @@ def quarantine(session: Session, item_id: UUID) -> UUID | None:
     """
     order_id = records.quarantine(session, item_id)
     if order_id is not None:
+        # It has left its line undecided; the lock makes its number the next one.
+        tier = _lock_tier(session, session.get_one(OrderItem, item_id).tier_id)[1]
+        tier.withdrawn += whole_line.withdraw(session, [item_id], tier.withdrawn)
         for tier_id in records.release_siblings(session, None, [order_id]):
             announce(session, ServeTier(tier_id))
     return order_id
@@ -126,6 +131,10 @@ class _Round:
     def __init__(self, session: Session, event: Event, tier: TicketTier, now: datetime, clocks: Clocks) -> None:
         self.session, self.event, self.tier, self.now, self.clocks = session, event, tier, now, clocks
         self.outcome = Outcome()
+
+    def withdraw(self, item_ids: Sequence[UUID]) -> None:
+        """Tell those who keep the line (`domain/whole_line.py`) who leaves it undecided."""
+        self.tier.withdrawn += whole_line.withdraw(self.session, item_ids, self.tier.withdrawn)
 
     def grant(self, item_ids: Sequence[UUID]) -> None:
         """Bring items to the states that others asked for."""
@@ -175,6 +184,7 @@ class _Round:
         if self.event.status is not EventStatus.PUBLISHED:
             cancelled = self.event.status is EventStatus.CANCELLED
             self.refuse(items, OrderReason.EVENT_CANCELLED if cancelled else OrderReason.SALE_CLOSED)
+            self.advance(items)
             items = []
         # Entries behind the last order that was read must wait for the next round, and orders behind the last entry.
         up_to = max((item.sequence for item in items), default=0) if self.outcome.more else None
@@ -183,6 +193,13 @@ class _Round:
             items = [item for item in items if item.sequence < entries[-1].sequence]
             self.outcome.more = True
         self.carry_out(self.decide(items, entries), items)
+        self.advance(items)
+
+    def advance(self, items: Rows) -> None:
+        """Note how far the line has been decided."""
+        if items:
+            self.tier.decided_until = max(self.tier.decided_until, *(item.sequence for item in items))
+            self.tier.decided_at = self.now
 
     def find_entries(self, limit: int, up_to: int | None) -> list[Claim]:
         """Return the waitlist's entries that this round could serve."""

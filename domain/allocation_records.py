@@ -30,7 +30,7 @@ def find_line(session: Session, tier_id: UUID, batch: int, only: Sequence[UUID] 
 
 # Who asks for stock again comes last, when all that is coming back has come.
 _FIND_WISHES = text("""
-    SELECT id, order_id FROM order_items
+    SELECT id, order_id, inventory_state = 'queued' AS waits FROM order_items
     WHERE tier_id = :tier_id AND desired_state IS NOT NULL
       AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
     ORDER BY desired_state = 'reserved', sequence LIMIT :batch

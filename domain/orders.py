@@ -14,17 +14,18 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session, joinedload, selectinload
 from uuid_utils.compat import uuid7
 
-from domain import audit
+from domain import admission, audit
 from domain.audit import Actor
-from domain.errors import ConflictError, InvalidError, KeyReusedError, NotFoundError, SoldOutError
+from domain.errors import BusyError, ConflictError, InvalidError, KeyReusedError, NotFoundError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may_edit
+from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
 from domain.rules.money import MAXIMUM_CHARGE
 from domain.rules.pricing import Line, Totals, add_up, price_line
-from domain.rules.states import AttemptKind, EventStatus, OrderReason, OrderStage
+from domain.rules.states import AttemptKind, OrderReason, OrderStage
 from domain.storefront import Offer
 from domain.transitions import give_up, lock_order
 
@@ -82,77 +83,60 @@ class Acceptance:
         return self.placement is None
 
 
-def accept(session: Session, purchase: Purchase, offers: Offers, now: datetime) -> Acceptance:
+def accept(session: Session, purchase: Purchase, offers: Offers, now: datetime, limits: AdmissionLimits) -> Acceptance:
     """Take a purchase into the tiers' lines: one statement, whatever the order holds.
 
     `offers` is a recent picture of the tiers. Raises `InvalidError`, `ConflictError` or `SoldOutError` when the edge
-    can already tell that it will not be served, `KeyReusedError` when the key stands for another request.
+    can already tell that it will not be served, `BusyError` when too many wait, all in all or of this person,
+    `KeyReusedError` when the key stands for another request.
     """
     try:
-        lines = _price(purchase, offers, now)
-    except (InvalidError, ConflictError):
+        lines = _price(purchase, offers, now, limits)
+    except (InvalidError, ConflictError, BusyError):
         # The same purchase may have been accepted while it still could be.
         if replay := _find_replay(session, purchase):
             return replay
         raise
-    acceptance = _insert(session, purchase, lines, currency=offers[purchase.wishes[0].tier_id].currency)
+    wanted = [offers[wish.tier_id] for wish in purchase.wishes]
+    acceptance = _insert(
+        session, purchase, lines, currency=wanted[0].currency, most_waiting=limits.waiting_orders_per_person
+    )
     if acceptance is None:
-        replay = _find_replay(session, purchase)
-        assert replay is not None, "the insert met a key that is not there"
-        return replay
+        if replay := _find_replay(session, purchase):
+            return replay
+        assert limits.waiting_orders_per_person, "the insert met a key that is not there"
+        raise admission.refuse_too_many(wanted, limits)
     for wish in purchase.wishes:
         announce(session, ServeTier(wish.tier_id))
     return acceptance
 
 
-def _price(purchase: Purchase, offers: Offers, now: datetime) -> list[Line]:
+def _price(purchase: Purchase, offers: Offers, now: datetime, limits: AdmissionLimits) -> list[Line]:
     lines = []
     for index, wish in enumerate(purchase.wishes):
         pointer = f"/items/{index}"
         offer = offers.get(wish.tier_id)
         if offer is None or offer.event_id != purchase.event_id or not offer.is_public:
             raise InvalidError("This event has no such tier.", pointer=f"{pointer}/tier_id")
-        _check_sale(offer, now, pointer)
-        _check_quantity(offer, wish.quantity, pointer)
+        admission.check_sale(offer, now, pointer)
+        admission.check_quantity(offer, wish.quantity, pointer)
+        admission.check_line(offer, limits, pointer)
         lines.append(price_line(offer.unit_price, wish.quantity, offer.terms))
     if add_up(lines).total > MAXIMUM_CHARGE:
         raise ConflictError("This costs more than one payment can be; buy fewer at once.", code="limit-exceeded")
     return lines
 
 
-def _check_sale(offer: Offer, now: datetime, pointer: str) -> None:
-    if offer.event_status is EventStatus.CANCELLED:
-        raise ConflictError("This event was cancelled.", code="event-cancelled", pointer=pointer)
-    if offer.sale_starts_at is not None and now < offer.sale_starts_at:
-        raise ConflictError(
-            f"{offer.name} is on sale from {offer.sale_starts_at.isoformat()}.", code="sale-not-open", pointer=pointer
-        )
-    if not offer.is_on_sale(now):
-        raise ConflictError(f"The sale of {offer.name} is closed.", code="sale-closed", pointer=pointer)
-
-
-def _check_quantity(offer: Offer, quantity: int, pointer: str) -> None:
-    most = min(offer.max_per_order, offer.max_per_person or offer.max_per_order)
-    if not offer.min_per_order <= quantity <= most:
-        raise ConflictError(
-            f"An order of {offer.name} has {offer.min_per_order} to {most} tickets.",
-            code="limit-exceeded",
-            pointer=f"{pointer}/quantity",
-        )
-    if offer.available < quantity:
-        raise SoldOutError(
-            f"{offer.name} is sold out." if offer.is_sold_out else f"Only {offer.available} of {offer.name} are left.",
-            event_id=offer.event_id,
-            pointer=f"{pointer}/quantity",
-        )
-
-
 _INSERT = text("""
     WITH placed AS (
         INSERT INTO orders (id, user_id, event_id, currency, subtotal, fees, absorbed_fees, tax, total, billing_name,
                             billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id)
-        VALUES (:id, :user_id, :event_id, :currency, :subtotal, :fees, :absorbed_fees, :tax, :total, :billing_name,
-                :billing_email, :billing_address, :key, :fingerprint, :request_id)
+        SELECT :id, :user_id, :event_id, :currency, :subtotal, :fees, :absorbed_fees, :tax, :total, :billing_name,
+               :billing_email, CAST(:billing_address AS jsonb), :key, :fingerprint, :request_id
+        WHERE :most_waiting = 0 OR :most_waiting > (
+            SELECT count(*) FROM orders
+            WHERE user_id = :user_id AND event_id = :event_id AND stage IN ('queued', 'partly_held')
+        )
         ON CONFLICT (user_id, idempotency_key) DO NOTHING
         RETURNING id, sequence, number, version, created_at
     ), lined AS (
@@ -171,8 +155,10 @@ _INSERT = text("""
 """).bindparams(bindparam("billing_address", type_=JSONB(none_as_null=True)), bindparam("items", type_=JSONB))
 
 
-def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str) -> Acceptance | None:
-    """Insert order, items and first line of the timeline; return None if the key is taken."""
+def _insert(
+    session: Session, purchase: Purchase, lines: Sequence[Line], *, currency: str, most_waiting: int
+) -> Acceptance | None:
+    """Insert order, items and first line of the timeline; return None if the key is taken, or too many wait."""
     items: list[dict[str, Any]] = [
         {
             "id": str(uuid7()),
@@ -196,6 +182,7 @@ def _insert(session: Session, purchase: Purchase, lines: Sequence[Line], *, curr
         "fingerprint": purchase.fingerprint,
         "request_id": purchase.request_id,
         "items": items,
+        "most_waiting": most_waiting,
     }
     row = session.execute(_INSERT, values).one_or_none()
     return None if row is None else Acceptance(order_id, Placement(**row._asdict(), lines=lines, totals=totals))

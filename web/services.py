@@ -17,6 +17,7 @@ from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, Signer
+from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
@@ -72,7 +73,7 @@ class Services:
     @cached_property
     def storefront(self) -> Storefront:
         """What is on sale, kept for a moment."""
-        return Storefront(self.sessions)
+        return Storefront(self.sessions, self.lines)
 
     @cached_property
     def lines(self) -> Lines:
@@ -83,6 +84,16 @@ class Services:
     def waiting_room(self) -> WaitingRoom:
         """At most a quarter of the threads may hold an answer back."""
         return WaitingRoom(self.settings.web_threads // 4)
+
+    @cached_property
+    def admission_limits(self) -> AdmissionLimits:
+        """How many may wait."""
+        return wiring.read_admission_limits(self.settings)
+
+    @cached_property
+    def accept_seats(self) -> Semaphore:
+        """At most three quarters of the threads may take orders in: the others read, however slow a commit is."""
+        return Semaphore(max(1, self.settings.web_threads * 3 // 4))
 
     @cached_property
     def onboarding_seats(self) -> Semaphore:

@@ -7,7 +7,7 @@ for waiting rows by itself every second, so that a sale goes on without a broker
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,6 +21,7 @@ from domain import allocation, tier_work
 from domain.allocation import Outcome
 from domain.ports import Clock
 from domain.rules.clocks import Clocks
+from domain.rules.service_rate import ServiceRate
 
 log = structlog.get_logger()
 
@@ -30,8 +31,6 @@ STUCK_SECONDS = 10.0
 """An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
 SHUNNED_SECONDS = 3.0
 """And does not take it again for so long: others look every second, and where there is nobody the tier comes back."""
-RATE_WEIGHT = 0.3
-"""How much the last round counts in the moving average of the service rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class TierOwner(threading.Thread):
         self._owned: frozenset[UUID] = frozenset()
         self._heads: dict[UUID, _Head] = {}
         self._shunned: dict[UUID, float] = {}
-        self._rates: dict[UUID, float] = {}
+        self._rates: defaultdict[UUID, ServiceRate] = defaultdict(ServiceRate)
         self._connection: Connection | None = None
 
     @property
@@ -175,10 +174,10 @@ class TierOwner(threading.Thread):
         while True:
             started = time.monotonic()
             outcome = self._serve_batch(sessions, tier_id)
+            ended = time.monotonic()
+            self._rates[tier_id].note(outcome.decided, began=started, ended=ended, has_more=outcome.more)
             if outcome.decided or outcome.granted or outcome.offered:
-                seconds = time.monotonic() - started
-                self._measure(tier_id, outcome.decided / seconds)
-                self._report(tier_id, outcome, seconds)
+                self._report(tier_id, outcome, ended - started)
             if not outcome.more:
                 return False
             if time.monotonic() >= ends:
@@ -193,7 +192,7 @@ class TierOwner(threading.Thread):
                     self._clock.now(),
                     self._clocks,
                     batch=self._pace.batch,
-                    service_rate=self._rates.get(tier_id),
+                    service_rate=self._rates[tier_id].per_second,
                 )
         except Exception as error:  # noqa: BLE001 whatever one order provokes, the others must be served
             if self._is_at_fault(error, tier_id):
@@ -266,11 +265,6 @@ class TierOwner(threading.Thread):
             return False
         log.critical("order.quarantined", order_id=str(order_id), tier_id=str(tier_id), error=_reason(error))
         return order_id is not None
-
-    def _measure(self, tier_id: UUID, rate: float) -> None:
-        if rate:
-            before = self._rates.get(tier_id, rate)
-            self._rates[tier_id] = before + RATE_WEIGHT * (rate - before)
 
     def _report(self, tier_id: UUID, outcome: Outcome, seconds: float) -> None:
         log.info(

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, Numeric, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, Numeric, text
 from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import Text
@@ -165,8 +165,16 @@ class TicketTier(Identified, Timestamped, Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     is_paused: Mapped[bool] = mapped_column(default=False)
     """Pause stops serving, not accepting and not settling."""
+    is_draining: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Takes no new orders, while those in line are served."""
     service_rate: Mapped[float | None]
-    """Orders decided per second while the queue was busy, a moving average; the base of each ETA."""
+    """Orders decided per second while somebody waited, a moving average; the base of each ETA."""
+    decided_until: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), default=0)
+    """The highest number in line that the consumer has decided; it never falls (docs/adr/0016)."""
+    decided_at: Mapped[datetime | None]
+    """When the consumer last decided an order."""
+    withdrawn: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    """How many have left the line undecided, by cancelling for instance: the last `withdrawal` of its items."""
 
     event: Mapped[Event] = relationship(back_populates="tiers", lazy="raise")
 
@@ -180,6 +188,7 @@ class TicketTier(Identified, Timestamped, Base):
         CheckConstraint("min_per_order BETWEEN 1 AND max_per_order", name="per_order"),
         CheckConstraint("max_per_person >= min_per_order", name="per_person"),
         CheckConstraint("sale_ends_at > sale_starts_at", name="sale_window"),
+        CheckConstraint("decided_until >= 0 AND withdrawn >= 0", name="line_counters"),
         # The tiers of an event in the promoter's order.
         Index("ix_ticket_tiers_event_id_sort_order", "event_id", "sort_order", "id"),
         # What the consumers must look at besides waiting orders.

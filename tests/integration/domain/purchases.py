@@ -7,6 +7,7 @@ from uuid_utils.compat import uuid7
 from domain import orders
 from domain.models import Order
 from domain.orders import Purchase, Wish
+from domain.rules.admission import AdmissionLimits
 from domain.storefront import read_offers
 from tests.factories import UserFactory
 
@@ -23,10 +24,13 @@ def purchase_of(*wishes, buyer=None, event_id=None, **values):
     )
 
 
-def accept(session, purchase):
+LIMITS = AdmissionLimits(line_limit=50_000, line_stock_factor=3, line_spare=1000, waiting_orders_per_person=5)
+
+
+def accept(session, purchase, limits=LIMITS):
     """Accept a purchase by a picture of its tiers taken now."""
     offers = read_offers(session, [wish.tier_id for wish in purchase.wishes])
-    return orders.accept(session, purchase, offers, NOW)
+    return orders.accept(session, purchase, offers, NOW, limits)
 
 
 def read(session, acceptance):

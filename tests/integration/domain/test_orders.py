@@ -15,7 +15,7 @@ from domain.orders import Wish
 from domain.rules.states import InventoryState, OrderStage, OrderStatus, PaymentStatus
 from domain.storefront import read_offers
 from tests.factories import EventFactory, TicketTierFactory, UserFactory, bound_to
-from tests.integration.domain.purchases import NOW, accept, purchase_of, read
+from tests.integration.domain.purchases import LIMITS, NOW, accept, purchase_of, read
 from tests.integration.market import until
 
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ class TestAccept:
         offers = read_offers(session, [wish.tier_id for wish in purchase.wishes])
         statements = []
         sql_event.listen(session.connection(), "before_cursor_execute", lambda *args: statements.append(args[2]))
-        orders.accept(session, purchase, offers, NOW)
+        orders.accept(session, purchase, offers, NOW, LIMITS)
         (statement,) = statements
         assert Counter(statement.split())["INSERT"] == 3
 
