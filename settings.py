@@ -116,6 +116,11 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 64 * 1024
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
 
+    line_limit: Count = 50_000
+    line_stock_factor: Annotated[float, Field(ge=1)] = 3
+    line_spare: Annotated[int, Field(ge=0)] = 1000
+    waiting_orders_per_person: Annotated[int, Field(ge=0)] = 5
+
     web_workers: Count = 2
     web_threads: Count = 16
     long_poll_limit_seconds: Annotated[int, Field(ge=0, le=20)] = 20

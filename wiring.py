@@ -13,6 +13,7 @@ from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import PaymentGateway, QRRenderer, ReceiptSigner, Signer
+from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
     from adapters.sendgrid_mailer import SendGridMailer
 
 
+STATEMENT_SECONDS, WEB_STATEMENT_SECONDS = 15.0, 5.0
+"""The server ends what takes longer: a request is answered 503, and its thread serves others."""
+
+
 def open_database(settings: Settings, dispatcher: Dispatcher, *, process: str) -> sessionmaker[Session]:
     """Return a process's sessions; what they announce is dispatched after their commit."""
     limits = PoolLimits(
-        settings.database_pool_size, settings.database_max_overflow, settings.database_pool_timeout_seconds
+        settings.database_pool_size,
+        settings.database_max_overflow,
+        settings.database_pool_timeout_seconds,
+        WEB_STATEMENT_SECONDS if process == "web" else STATEMENT_SECONDS,
     )
     engine = open_engine(
         str(settings.database_url),
@@ -96,6 +104,11 @@ def open_token_keyring(settings: Settings) -> TokenKeyring:
 def read_clocks(settings: Settings) -> Clocks:
     """Return the clocks that run while stock is kept."""
     return Clocks(**settings.model_dump(include={field.name for field in fields(Clocks)}))
+
+
+def read_admission_limits(settings: Settings) -> AdmissionLimits:
+    """Return how many may wait."""
+    return AdmissionLimits(**settings.model_dump(include={field.name for field in fields(AdmissionLimits)}))
 
 
 def read_platform(settings: Settings) -> Platform:

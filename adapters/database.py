@@ -20,11 +20,12 @@ Dispatch = Callable[[Announcements], None]
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """How many connections one process may keep, and how many seconds it waits for one."""
+    """How many connections one process may keep, how many seconds it waits for one, and the server for a statement."""
 
     size: int
     max_overflow: int
     timeout_seconds: float
+    statement_seconds: float
 
 
 def open_engine(url: str, limits: PoolLimits, *, application_name: str, through_pooler: bool = False) -> Engine:
@@ -33,14 +34,16 @@ def open_engine(url: str, limits: PoolLimits, *, application_name: str, through_
     Through a transaction pooler such as PgBouncer a session is somebody else's after each commit: nothing may be left
     in it. The role must then bring `SESSION` by itself (docs/scaling.md).
     """
-    session = {"prepare_threshold": None} if through_pooler else {"options": _options(SESSION)}
+    statement = int(limits.statement_seconds * 1000)
+    session = SESSION | {"statement_timeout": statement, "lock_timeout": min(statement, LOCK_MILLISECONDS)}
+    own = {"prepare_threshold": None} if through_pooler else {"options": _options(session)}
     engine = create_engine(
         url,
         pool_size=limits.size,
         max_overflow=limits.max_overflow,
         pool_timeout=limits.timeout_seconds,
         pool_recycle=1800,
-        connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, **session},
+        connect_args={"application_name": application_name, "connect_timeout": 5, **_KEEPALIVE, **own},
     )
     event.listen(engine, "checkout", _look_at)
     # A socket shared with the parent would mix two conversations.
@@ -113,11 +116,10 @@ SESSION: dict[str, str | int] = {
     # its index (docs/adr/0012).
     "enable_seqscan": "off",
     "timezone": "UTC",
-    "statement_timeout": 15_000,
-    "lock_timeout": 5_000,
     "idle_in_transaction_session_timeout": 10_000,
 }
-"""What a session of web and workers runs with; times in milliseconds."""
+"""What a session of web and workers runs with, beside its limits; times in milliseconds."""
+LOCK_MILLISECONDS = 5_000
 
 
 def _options(session: dict[str, str | int]) -> str:

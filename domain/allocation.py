@@ -15,7 +15,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
-from domain import fairness, offers, tier_rows
+from domain import fairness, offers, tier_rows, whole_line
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
 from domain.rules.allocation import Claim, Verdict
 from domain.rules.clocks import Clocks
@@ -63,7 +63,7 @@ def serve_together(
         a_round.take()
         a_round.refuse()
         a_round.offer()
-        a_round.note_rates(rates or {})
+        a_round.note_progress(rates or {})
         a_round.write()
     session.flush()
     return {turn.tier.id: turn.outcome for turn in turns}
@@ -78,6 +78,8 @@ def quarantine(session: Session, item_id: UUID, now: datetime) -> UUID | None:
     if order_id is not None:
         tier_id, place = fairness.find_place(session, item_id)
         [turn] = tier_rows.lock(session, [tier_id])
+        # It has left its line undecided; the lock makes its number the next one.
+        turn.tier.withdrawn += whole_line.withdraw(session, [item_id], turn.tier.withdrawn)
         turn.log.note(EntryKind.QUARANTINE, place)
         fairness.write(session, [turn.log], now)
         _release_rest(session, [order_id])
@@ -119,6 +121,10 @@ class _Round:
         by_tier = _by_tier(wishes)
         for turn in self.turns:
             turn.wishes = by_tier.get(turn.tier.id, ())
+            # Those who keep the line are told who leaves it undecided. Nobody but this consumer changes an item's
+            # state, so who waited at the first look waits still.
+            leaving = [wish.id for wish in turn.wishes if wish.waits]
+            turn.tier.withdrawn += whole_line.withdraw(self.session, leaving, turn.tier.withdrawn)
         granted = _by_tier(records.grant_wishes(self.session, [wish.id for wish in wishes]))
         for turn in self.turns:
             items = granted.get(turn.tier.id, ())
@@ -242,10 +248,12 @@ class _Round:
         for turn in self.turns:
             turn.note_line(offers.make(self.session, turn.event, turn.tier, turn.offered, self.now, self.clocks))
 
-    def note_rates(self, rates: Mapping[UUID, float]) -> None:
-        """Keep the measured rates where the buyers' ETA is made from them."""
+    def note_progress(self, rates: Mapping[UUID, float]) -> None:
+        """Note how far each line has been decided, and how fast: buyers' places and times are made from it."""
         for turn in self.turns:
-            if turn.served or any(turn.refused.values()):
+            if decided := turn.decided_sequences:
+                turn.tier.decided_until = max(turn.tier.decided_until, *decided)
+                turn.tier.decided_at = self.now
                 turn.tier.service_rate = rates.get(turn.tier.id, turn.tier.service_rate)
 
     def write(self) -> None:

@@ -17,14 +17,14 @@ from domain.rules.states import InventoryState, OrderReason, OrderStage
 
 # Who asks for stock again comes last, when all that is coming back has come.
 _FIND_WORK = text("""
-    SELECT item.id, item.order_id, item.tier_id, item.is_wish
+    SELECT item.id, item.order_id, item.tier_id, item.is_wish, item.waits
     FROM unnest(CAST(:tier_ids AS uuid[])) AS turn (tier_id) CROSS JOIN LATERAL (
-        (SELECT id, order_id, tier_id, true AS is_wish FROM order_items
+        (SELECT id, order_id, tier_id, true AS is_wish, inventory_state = 'queued' AS waits FROM order_items
          WHERE tier_id = turn.tier_id AND desired_state IS NOT NULL
            AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
          ORDER BY desired_state = 'reserved', sequence LIMIT :batch)
         UNION ALL
-        (SELECT id, order_id, tier_id, false FROM order_items
+        (SELECT id, order_id, tier_id, false, true FROM order_items
          WHERE tier_id = turn.tier_id AND inventory_state = 'queued' AND desired_state IS NULL
            AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
          ORDER BY sequence LIMIT :batch)

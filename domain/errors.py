@@ -9,6 +9,7 @@ DomainError                     a refusal with a code, shown to the client
 │   └── SoldOutError            nothing left that could be sold
 ├── KeyReusedError              an idempotency key came back with another request
 └── BusyError                   full for the moment; says when to come again
+    └── TooManyWaitingError     one person has too much in line
 VendorError                     an outside provider failed us
 ├── RetryableVendorError        repeat with the same key
 │   └── UnknownOutcomeError     it may have happened
@@ -81,13 +82,19 @@ class KeyReusedError(DomainError):
 
 
 class BusyError(DomainError):
-    """The server is full for the moment; come again after `retry_after` seconds."""
+    """Full for the moment; come again after `retry_after` seconds, which the edge rounds, bounds and spreads."""
 
     default_code = "busy"
 
-    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+    def __init__(self, detail: str, *, retry_after: float = 1) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class TooManyWaitingError(BusyError):
+    """One person has as many undecided orders for an event as one may have."""
+
+    default_code = "too-many-waiting"
 
 
 class VendorError(Exception):

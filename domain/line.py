@@ -1,15 +1,16 @@
 """Where an order stands in its tiers' lines, and whether it has moved: the cheap questions of a polling client."""
 
-import sys
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from domain.rules.places import Outlook, eta_seconds, outlook, worst
 from domain.rules.states import OrderStage
+from domain.whole_line import Crowd
 
 COUNTED = 1000
 """So many people ahead are counted one by one; a longer line is read as a whole, by whoever can keep it a while."""
@@ -17,13 +18,35 @@ COUNTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where an order waits in one tier; `ahead` is exact below `COUNTED`, and never more."""
+    """Where an order waits in one tier; `ahead` is exact below `COUNTED` orders, and never more."""
 
     tier_id: UUID
     sequence: int
-    ahead: int
+    quantity: int
+    ahead: Crowd
+    entries_want: int
+    """Tickets that waiting entries of the waitlist with lower numbers would take; told where it matters."""
+    free: int
+    unsold: int
     is_paused: bool
     service_rate: float | None
+    still_seconds: float
+    """For how long nobody has been decided, though this order waited."""
+    decided_until: int
+    withdrawn: int
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """In how many seconds it is decided, where that is known."""
+        return eta_seconds(
+            self.ahead.orders, self.service_rate, is_paused=self.is_paused, still_seconds=self.still_seconds
+        )
+
+    @property
+    def outlook(self) -> Outlook:
+        """Whether the tier will have enough left."""
+        wanted = self.ahead.quantity + self.entries_want
+        return outlook(self.quantity, free=self.free, unsold=self.unsold, wanted_ahead=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +54,9 @@ class Place:
     """How many orders are ahead, over the order's tiers the longest line; the time that takes, where it is known."""
 
     ahead: int
-    eta_seconds: float | None
+    eta_seconds: int | None
     is_paused: bool
+    outlook: Outlook
 
     @property
     def position(self) -> int:
@@ -40,7 +64,7 @@ class Place:
         return self.ahead + 1
 
 
-HEAD = Place(0, None, is_paused=False)
+HEAD = Place(0, None, is_paused=False, outlook=Outlook.COVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +84,11 @@ class Pulse:
 
     @property
     def tag(self) -> str:
-        """Differs when the order, or roughly its place, differs."""
+        """Differs when the order, or roughly its place, or its outlook differs."""
         if self.place is None:
             return str(self.version)
-        return f"{self.version}-{_coarse(self.place.ahead)}{'p' if self.place.is_paused else ''}"
+        marks = f"{self.place.outlook[0]}{'p' if self.place.is_paused else ''}"
+        return f"{self.version}-{_coarse(self.place.ahead)}{marks}"
 
 
 def _coarse(ahead: int) -> int:
@@ -93,15 +118,32 @@ def take_pulses(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, Pulse
 
 
 _FIND_SPOTS = text("""
-    SELECT item.tier_id, item.sequence, tier.is_paused, tier.service_rate, (
-        SELECT count(*) FROM (
-            SELECT FROM order_items AS other
+    SELECT item.tier_id, item.sequence, item.quantity, near.orders, near.wanted,
+           stock.free, tier.quantity - tier.sold AS unsold, tier.is_paused, tier.service_rate,
+           extract(epoch FROM now() - greatest(tier.decided_at, orders.created_at))::float AS still_seconds,
+           tier.decided_until, tier.withdrawn,
+           -- Where too little is free anyway, nobody need be asked.
+           CASE WHEN stock.free < item.quantity THEN 0 ELSE (
+               SELECT coalesce(sum(first.quantity), 0) FROM (
+                   SELECT entry.quantity FROM waitlist AS entry
+                   WHERE entry.tier_id = item.tier_id AND entry.status = 'waiting' AND entry.sequence < item.sequence
+                     AND (entry.quantity <= stock.free OR NOT event.skips_large_groups)
+                   ORDER BY entry.sequence LIMIT :most
+               ) AS first
+           ) END AS entries_want
+    FROM order_items AS item
+    JOIN orders ON orders.id = item.order_id
+    JOIN ticket_tiers AS tier ON tier.id = item.tier_id
+    JOIN events AS event ON event.id = tier.event_id
+    CROSS JOIN LATERAL (SELECT tier.quantity - tier.sold - tier.reserved AS free) AS stock
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS orders, coalesce(sum(ahead.quantity), 0) AS wanted FROM (
+            SELECT other.quantity FROM order_items AS other
             WHERE other.tier_id = item.tier_id AND other.sequence < item.sequence
               AND other.inventory_state = 'queued' AND other.desired_state IS NULL
             ORDER BY other.sequence LIMIT :most
-        ) AS near
-    ) AS ahead
-    FROM order_items AS item JOIN ticket_tiers AS tier ON tier.id = item.tier_id
+        ) AS ahead
+    ) AS near
     WHERE item.order_id = :order_id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
 """)
 
@@ -109,43 +151,21 @@ _FIND_SPOTS = text("""
 def find_spots(session: Session, order_id: UUID) -> list[Spot]:
     """Return where the order waits, tier by tier; the time that takes has a bound, however long the lines are."""
     rows = session.execute(_FIND_SPOTS, {"order_id": order_id, "most": COUNTED})
-    return [Spot(row.tier_id, row.sequence, row.ahead, row.is_paused, row.service_rate) for row in rows]
+    return [_spot(**row._asdict()) for row in rows]
+
+
+def _spot(*, orders: int, wanted: int, **values: Any) -> Spot:
+    return Spot(**values, ahead=Crowd(orders, wanted))
 
 
 def place_of(spots: Sequence[Spot]) -> Place | None:
     """Return the place of an order that waits in these spots, or None when no tier has it waiting."""
     if not spots:
         return None
-    is_paused = any(spot.is_paused for spot in spots)
-    paces = [spot.ahead / spot.service_rate for spot in spots if spot.service_rate]
-    is_known = not is_paused and len(paces) == len(spots)
-    return Place(max(spot.ahead for spot in spots), max(paces) if is_known else None, is_paused)
-
-
-# One value of 8 bytes each, big-endian: a hundred thousand rows would cost ten times as much.
-_READ_LINE = text("""
-    SELECT string_agg(int8send(sequence), ''::bytea ORDER BY sequence) FROM order_items
-    WHERE tier_id = :tier_id AND inventory_state = 'queued' AND desired_state IS NULL
-""")
-
-
-def read_line(session: Session, tier_id: UUID) -> "array[int]":
-    """Return the numbers of all who wait for a tier, in their order."""
-    line = array("q", session.scalar(_READ_LINE, {"tier_id": tier_id}) or b"")
-    if sys.byteorder == "little":
-        line.byteswap()
-    return line
-
-
-def count_between(session: Session, tier_id: UUID, first: int, last: int) -> int:
-    """Return how many wait for a tier with numbers above `first` and below `last`."""
-    between = {"tier_id": tier_id, "first": first, "last": last}
-    count: int = session.scalar(_COUNT_BETWEEN, between)
-    return count
-
-
-_COUNT_BETWEEN = text("""
-    SELECT count(*) FROM order_items
-    WHERE tier_id = :tier_id AND sequence > :first AND sequence < :last
-      AND inventory_state = 'queued' AND desired_state IS NULL
-""")
+    etas = [spot.eta_seconds for spot in spots]
+    return Place(
+        ahead=max(spot.ahead.orders for spot in spots),
+        eta_seconds=None if None in etas else max(eta for eta in etas if eta is not None),
+        is_paused=any(spot.is_paused for spot in spots),
+        outlook=worst(spot.outlook for spot in spots),
+    )

@@ -6,33 +6,38 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from domain.orders import Acceptance, Arrival, accept
+from domain.rules.admission import AdmissionLimits
 
 _DEADLOCK = "40P01"
 
 
 def accept_together(
-    open_session: Callable[[], Session], arrivals: Sequence[Arrival]
+    open_session: Callable[[], Session], limits: AdmissionLimits, arrivals: Sequence[Arrival]
 ) -> Sequence[Acceptance | Exception]:
     """Accept purchases in one transaction; what makes the database refuse it is sought by trying them one by one.
 
     Raises `OperationalError` where the database is away: then none can be tried.
     """
     try:
-        return _accept(open_session, arrivals)
+        return _accept(open_session, limits, arrivals)
     except DBAPIError as error:
         if len(arrivals) == 1 or not _is_about_one(error):
             raise
-    return [_accept_alone(open_session, arrival) for arrival in arrivals]
+    return [_accept_alone(open_session, limits, arrival) for arrival in arrivals]
 
 
-def _accept(open_session: Callable[[], Session], arrivals: Sequence[Arrival]) -> Sequence[Acceptance | Exception]:
+def _accept(
+    open_session: Callable[[], Session], limits: AdmissionLimits, arrivals: Sequence[Arrival]
+) -> Sequence[Acceptance | Exception]:
     with open_session() as session, session.begin():
-        return accept(session, arrivals)
+        return accept(session, arrivals, limits)
 
 
-def _accept_alone(open_session: Callable[[], Session], arrival: Arrival) -> Acceptance | Exception:
+def _accept_alone(
+    open_session: Callable[[], Session], limits: AdmissionLimits, arrival: Arrival
+) -> Acceptance | Exception:
     try:
-        return _accept(open_session, [arrival])[0]
+        return _accept(open_session, limits, [arrival])[0]
     except DBAPIError as error:
         return error
 

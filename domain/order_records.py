@@ -21,7 +21,13 @@ _INSERT = text("""
                             billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id)
         SELECT id, user_id, event_id, currency, subtotal, fees, absorbed_fees, tax, total, billing_name,
                billing_email, billing_address, idempotency_key, idempotency_fingerprint, request_id
-        FROM given ORDER BY ordinality
+        FROM given
+        WHERE :most_waiting = 0 OR :most_waiting > (
+            SELECT count(*) FROM orders AS other
+            WHERE other.user_id = given.user_id AND other.event_id = given.event_id
+              AND other.stage IN ('queued', 'partly_held')
+        )
+        ORDER BY ordinality
         ON CONFLICT (user_id, idempotency_key) DO NOTHING
         RETURNING id, sequence, number, version, created_at
     ), lined AS (
@@ -40,9 +46,13 @@ _INSERT = text("""
 """).bindparams(bindparam("orders", type_=JSONB))
 
 
-def insert(session: Session, orders: Sequence[Mapping[str, Any]]) -> dict[UUID, Row[Any]]:
-    """Insert orders, their items and the first lines of their timelines; leave those out whose keys are taken."""
-    return {row.id: row for row in session.execute(_INSERT, {"orders": orders})}
+def insert(session: Session, orders: Sequence[Mapping[str, Any]], *, most_waiting: int) -> dict[UUID, Row[Any]]:
+    """Insert orders, their items and the first lines of their timelines.
+
+    Left out are those whose keys are taken, and those of people who have `most_waiting` undecided orders for the event
+    already; with 0 nobody has too many.
+    """
+    return {row.id: row for row in session.execute(_INSERT, {"orders": orders, "most_waiting": most_waiting})}
 
 
 _FIND_KEYS = text("""

@@ -13,17 +13,18 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 from uuid_utils.compat import uuid7
 
-from domain import audit, order_records
+from domain import admission, audit, order_records
 from domain.audit import Actor
-from domain.errors import ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError, SoldOutError
+from domain.errors import BusyError, ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may_edit
+from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
 from domain.rules.money import MAXIMUM_CHARGE
 from domain.rules.pricing import Line, Totals, add_up, price_line
-from domain.rules.states import AttemptKind, EventStatus, OrderReason, OrderStage
+from domain.rules.states import AttemptKind, OrderReason, OrderStage
 from domain.storefront import Offer
 from domain.transitions import give_up, lock_order
 
@@ -91,80 +92,65 @@ class Arrival:
     now: datetime
 
     @property
+    def wanted(self) -> Sequence[Offer]:
+        """The tiers that it is about, where they are known."""
+        return [self.offers[wish.tier_id] for wish in self.purchase.wishes]
+
+    @property
     def key(self) -> tuple[UUID, str]:
         """What tells it from every other purchase."""
         return self.purchase.buyer_id, self.purchase.idempotency_key
 
 
-def accept(session: Session, arrivals: Sequence[Arrival]) -> list[Acceptance | DomainError]:
+def accept(session: Session, arrivals: Sequence[Arrival], limits: AdmissionLimits) -> list[Acceptance | DomainError]:
     """Take purchases into the tiers' lines, in their order: one statement, whatever they hold. Each has its outcome.
 
     It is `InvalidError`, `ConflictError` or `SoldOutError` when the edge can already tell that a purchase will not be
-    served, `KeyReusedError` when its key stands for another request.
+    served, `BusyError` when too many wait, all in all or of this person, `KeyReusedError` when its key stands for
+    another request.
     """
     priced: list[tuple[Arrival, list[Line]]] = []
     refusals: dict[Arrival, DomainError] = {}
     for arrival in arrivals:
         try:
-            priced.append((arrival, _price(arrival.purchase, arrival.offers, arrival.now)))
-        except (InvalidError, ConflictError) as refusal:
+            priced.append((arrival, _price(arrival, limits)))
+        except (InvalidError, ConflictError, BusyError) as refusal:
             refusals[arrival] = refusal
-    accepted = _insert(session, priced) if priced else {}
+    accepted = _insert(session, priced, most_waiting=limits.waiting_orders_per_person) if priced else {}
     # The same purchase may have been accepted before: by now it is refused, or its key is taken.
     others = [arrival.key for arrival in arrivals if arrival not in accepted]
     earlier = order_records.find_keys(session, others) if others else {}
     return [
-        accepted.get(arrival) or _replay(arrival.purchase, earlier.get(arrival.key)) or refusals[arrival]
+        accepted.get(arrival)
+        or _replay(arrival.purchase, earlier.get(arrival.key))
+        or refusals.get(arrival)
+        or admission.refuse_too_many(arrival.wanted, limits)
         for arrival in arrivals
     ]
 
 
-def _price(purchase: Purchase, offers: Offers, now: datetime) -> list[Line]:
-    lines = []
+def _price(arrival: Arrival, limits: AdmissionLimits) -> list[Line]:
+    purchase, lines = arrival.purchase, []
     for index, wish in enumerate(purchase.wishes):
         pointer = f"/items/{index}"
-        offer = offers.get(wish.tier_id)
+        offer = arrival.offers.get(wish.tier_id)
         if offer is None or offer.event_id != purchase.event_id or not offer.is_public:
             raise InvalidError("This event has no such tier.", pointer=f"{pointer}/tier_id")
-        _check_sale(offer, now, pointer)
-        _check_quantity(offer, wish.quantity, pointer)
+        admission.check_sale(offer, arrival.now, pointer)
+        admission.check_quantity(offer, wish.quantity, pointer)
+        admission.check_line(offer, limits, pointer)
         lines.append(price_line(offer.unit_price, wish.quantity, offer.terms))
     if add_up(lines).total > MAXIMUM_CHARGE:
         raise ConflictError("This costs more than one payment can be; buy fewer at once.", code="limit-exceeded")
     return lines
 
 
-def _check_sale(offer: Offer, now: datetime, pointer: str) -> None:
-    if offer.event_status is EventStatus.CANCELLED:
-        raise ConflictError("This event was cancelled.", code="event-cancelled", pointer=pointer)
-    if offer.sale_starts_at is not None and now < offer.sale_starts_at:
-        raise ConflictError(
-            f"{offer.name} is on sale from {offer.sale_starts_at.isoformat()}.", code="sale-not-open", pointer=pointer
-        )
-    if not offer.is_on_sale(now):
-        raise ConflictError(f"The sale of {offer.name} is closed.", code="sale-closed", pointer=pointer)
-
-
-def _check_quantity(offer: Offer, quantity: int, pointer: str) -> None:
-    most = min(offer.max_per_order, offer.max_per_person or offer.max_per_order)
-    if not offer.min_per_order <= quantity <= most:
-        raise ConflictError(
-            f"An order of {offer.name} has {offer.min_per_order} to {most} tickets.",
-            code="limit-exceeded",
-            pointer=f"{pointer}/quantity",
-        )
-    if offer.available < quantity:
-        raise SoldOutError(
-            f"{offer.name} is sold out." if offer.is_sold_out else f"Only {offer.available} of {offer.name} are left.",
-            event_id=offer.event_id,
-            pointer=f"{pointer}/quantity",
-        )
-
-
-def _insert(session: Session, priced: Sequence[tuple[Arrival, list[Line]]]) -> dict[Arrival, Acceptance]:
-    """Insert orders, and ring their tiers; return the acceptances of those whose keys were free."""
+def _insert(
+    session: Session, priced: Sequence[tuple[Arrival, list[Line]]], *, most_waiting: int
+) -> dict[Arrival, Acceptance]:
+    """Insert orders, and ring their tiers; return the acceptances of those whose keys were free and who may wait."""
     orders = [_order(arrival, lines) for arrival, lines in priced]
-    placed = order_records.insert(session, orders)
+    placed = order_records.insert(session, orders, most_waiting=most_waiting)
     accepted = {}
     for (arrival, lines), order in zip(priced, orders, strict=True):
         if (row := placed.get(UUID(order["id"]))) is None:

@@ -9,16 +9,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Row, Select, func, or_, select, text, true
 from sqlalchemy.orm import Session
 
-from domain.models import Event, Promoter, TicketTier, Waitlist
+from domain.line import COUNTED
+from domain.models import Event, OrderItem, Promoter, TicketTier, Waitlist
 from domain.person_limits import within_limit
 from domain.rules.availability import sellable
 from domain.rules.fairness import Head
 from domain.rules.money import charge_step
 from domain.rules.pricing import Terms
 from domain.rules.states import EventStatus, WaitlistStatus
+from domain.whole_line import Crowd
 
 WAITING_READ = 1000
 """How many waiting groups are looked at; the consumer works such a line off within seconds."""
@@ -52,16 +54,26 @@ class Offer:
     quantity: int
     sold: int
     reserved: int
+    is_draining: bool
+    service_rate: float | None
+    decided_until: int
+    withdrawn: int
+    line: Crowd
+    """Who waits in the tier's line, at most `COUNTED` orders."""
     waiting: tuple[int, ...]
-    """Sizes of the waiting groups in their order, where stock is free that they might take."""
+    """Sizes of the waitlist's groups in their order, where stock is free that they might take."""
     fairness_position: int
     fairness_hash: bytes
 
     @property
+    def free(self) -> int:
+        """What is neither sold nor reserved."""
+        return self.quantity - self.sold - self.reserved
+
+    @property
     def available(self) -> int:
         """What is free, minus what waiting groups that fit would take."""
-        free = self.quantity - self.sold - self.reserved
-        return sellable(free, self.waiting, skips_large_groups=self.skips_large_groups)
+        return sellable(self.free, self.waiting, skips_large_groups=self.skips_large_groups)
 
     @property
     def fairness_head(self) -> Head:
@@ -80,6 +92,10 @@ class Offer:
 
     def is_on_sale(self, now: datetime) -> bool:
         """Tell whether orders are accepted at this moment; a paused tier accepts them and serves them later."""
+        return self.is_open(now) and not self.is_draining
+
+    def is_open(self, now: datetime) -> bool:
+        """Tell whether the sale is open, even if the tier is being drained."""
         return (
             self.event_status is EventStatus.PUBLISHED
             and self.is_active
@@ -108,7 +124,8 @@ def _offer(row: Row[Any]) -> Offer:
     values = row._asdict()
     rates = {name: values.pop(name) for name in ("fee_rate_bps", "fee_fixed", "absorbs_fees", "tax_rate_bps")}
     terms = Terms(**rates, step=charge_step(row.currency))
-    return Offer(**{**values, "terms": terms, "waiting": tuple(row.waiting)})
+    line = Crowd(values.pop("line_orders"), values.pop("line_quantity"))
+    return Offer(**{**values, "terms": terms, "waiting": tuple(row.waiting), "line": line})
 
 
 def _waiting_groups() -> ColumnElement[Any]:
@@ -124,7 +141,22 @@ def _waiting_groups() -> ColumnElement[Any]:
     return func.array(groups.scalar_subquery()).label("waiting")
 
 
+def _line() -> FromClause:
+    """Return how many wait in the tier's line, and what they want, as far as it is counted."""
+    counted = (
+        select(OrderItem.quantity)
+        .where(OrderItem.tier_id == TicketTier.id, text("inventory_state = 'queued' AND desired_state IS NULL"))
+        .order_by(OrderItem.sequence)
+        .limit(COUNTED)
+        .correlate(TicketTier)
+        .subquery()
+    )
+    orders, quantity = func.count().label("orders"), func.coalesce(func.sum(counted.c.quantity), 0).label("quantity")
+    return select(orders, quantity).select_from(counted).lateral("line")
+
+
 def _select_offers() -> Select[Any]:
+    line = _line()
     columns = (
         TicketTier.id.label("tier_id"),
         TicketTier.event_id,
@@ -153,11 +185,17 @@ def _select_offers() -> Select[Any]:
         TicketTier.quantity,
         TicketTier.sold,
         TicketTier.reserved,
+        TicketTier.is_draining,
+        TicketTier.service_rate,
+        TicketTier.decided_until,
+        TicketTier.withdrawn,
+        line.c.orders.label("line_orders"),
+        line.c.quantity.label("line_quantity"),
         _waiting_groups(),
         TicketTier.fairness_position,
         TicketTier.fairness_hash,
     )
-    joined = select(*columns).join(Event, Event.id == TicketTier.event_id)
+    joined = select(*columns).join(Event, Event.id == TicketTier.event_id).join(line, true())
     return joined.join(Promoter, Promoter.id == Event.promoter_id).where(Event.deleted_at.is_(None))
 
 

@@ -44,13 +44,17 @@ _COLUMNS = {
     "quantity": "integer",
     "quantity_refusal": "text",
     "service_rate": "double precision",
+    "decided_until": "bigint",
+    "decided_at": "timestamptz",
+    "withdrawn": "integer",
     "fairness_position": "bigint",
     "fairness_hash": "bytea",
 }
 _WRITE = text(f"""
     UPDATE ticket_tiers AS tier
     SET reserved = it.reserved, sold = it.sold, quantity = it.quantity, quantity_refusal = it.quantity_refusal,
-        service_rate = it.service_rate, fairness_position = it.fairness_position, fairness_hash = it.fairness_hash,
+        service_rate = it.service_rate, decided_until = it.decided_until, decided_at = it.decided_at,
+        withdrawn = it.withdrawn, fairness_position = it.fairness_position, fairness_hash = it.fairness_hash,
         desired_quantity = NULL, recount_due = false
     FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())})
         AS it ({", ".join(_COLUMNS)})

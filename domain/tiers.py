@@ -1,4 +1,4 @@
-"""Ticket tiers as promoters see them: created, edited, paused and resumed.
+"""Ticket tiers as promoters see them: created, edited, paused, drained and resumed.
 
 The counters, and the quantity of a tier that is on sale, belong to the tier's consumer (`allocation.py`): here only
 wishes are written. What buyers see is in `storefront.py`. Whatever is done to a tier raises, too, what
@@ -103,12 +103,17 @@ def update_tier(session: Session, actor: Actor, tier_id: UUID, details: TierDeta
 
 def pause_tier(session: Session, actor: Actor, tier_id: UUID) -> TicketTier:
     """Stop serving a tier; orders are still accepted, and wait. Pausing twice changes nothing."""
-    return _set_paused(session, actor, tier_id, paused=True)
+    return _regulate(session, actor, tier_id, "tier.pause", is_paused=True)
+
+
+def drain_tier(session: Session, actor: Actor, tier_id: UUID) -> TicketTier:
+    """Take no new orders for a tier, and serve those in line, even if it was paused. Twice changes nothing."""
+    return _regulate(session, actor, tier_id, "tier.drain", is_draining=True, is_paused=False)
 
 
 def resume_tier(session: Session, actor: Actor, tier_id: UUID) -> TicketTier:
-    """Serve a tier again, beginning with who has waited longest. Resuming twice changes nothing."""
-    return _set_paused(session, actor, tier_id, paused=False)
+    """Take orders and serve again, beginning with who has waited longest. Resuming twice changes nothing."""
+    return _regulate(session, actor, tier_id, "tier.resume", is_draining=False, is_paused=False)
 
 
 def delete_tier(session: Session, actor: Actor, tier_id: UUID) -> None:
@@ -120,13 +125,13 @@ def delete_tier(session: Session, actor: Actor, tier_id: UUID) -> None:
     session.delete(tier)
 
 
-def _set_paused(session: Session, actor: Actor, tier_id: UUID, *, paused: bool) -> TicketTier:
+def _regulate(session: Session, actor: Actor, tier_id: UUID, act: str, **flags: bool) -> TicketTier:
     event, tier = _lock(session, actor, tier_id)
     require_open(event)
-    old, new = change(tier, {"is_paused": paused})
+    old, new = change(tier, flags)
     if new:
-        audit.record(session, actor, "tier.pause" if paused else "tier.resume", tier, old=old, new=new)
-    if new and not paused:
+        audit.record(session, actor, act, tier, old=old, new=new)
+    if new.get("is_paused") is False:
         announce(session, ServeTier(tier.id))
     return tier
 

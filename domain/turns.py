@@ -91,6 +91,11 @@ class Turn:
         return outcome
 
     @property
+    def decided_sequences(self) -> list[int]:
+        """The numbers of those orders in line that were decided."""
+        return [item.sequence for items in (self.served, *self.refused.values()) for item in items]
+
+    @property
     def claims(self) -> Sequence[Claim]:
         """Everybody whom this round could decide."""
         return [*map(claim_of, self.line), *self.entries]

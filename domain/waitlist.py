@@ -15,6 +15,7 @@ from domain import audit
 from domain.allocation_records import count_per_person
 from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, NotFoundError
+from domain.line import COUNTED
 from domain.messages import Message, NotifyOffer, OpenPayment, ServeTier, announce
 from domain.models import Order, TicketTier, User, Waitlist
 from domain.models.base import SALE_SEQUENCE
@@ -23,6 +24,7 @@ from domain.rules.clocks import Clocks
 from domain.rules.states import OrderReason, OrderStage, WaitlistStatus
 from domain.storefront import Offer, read_offers
 from domain.transitions import close, lock_order, move
+from domain.whole_line import LAST_NUMBER, count_between
 
 STALLED_LIMIT = 500
 _IN_LINE = {WaitlistStatus.WAITING, WaitlistStatus.OFFERED}
@@ -38,6 +40,8 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
     if offer is None or offer.event_id != event_id or not offer.is_public:
         raise InvalidError("This event has no such tier.", pointer="/tier_id")
     _require_waitable(offer, quantity, now)
+    if offer.available - _wanted_by_line(session, offer) >= quantity:
+        raise ConflictError(f"{offer.name} has tickets left: buy them.", code="not-sold-out")
     _require_room_for(session, person, offer, quantity)
     place = {"user_id": person.user_id, "event_id": event_id, "tier_id": tier_id}
     # Whoever asks twice at once waits here for the first, and then meets its row.
@@ -61,8 +65,12 @@ def _require_waitable(offer: Offer, quantity: int, now: datetime) -> None:
             code="limit-exceeded",
             pointer="/quantity",
         )
-    if offer.available >= quantity:
-        raise ConflictError(f"{offer.name} has tickets left: buy them.", code="not-sold-out")
+
+
+def _wanted_by_line(session: Session, offer: Offer) -> int:
+    """Return what those in line want, all of them: they go first, and the edge may refuse others because of them."""
+    is_counted = offer.line.orders < COUNTED
+    return offer.line.quantity if is_counted else count_between(session, offer.tier_id, 0, LAST_NUMBER).quantity
 
 
 def _require_room_for(session: Session, person: Actor, offer: Offer, quantity: int) -> None:

@@ -139,7 +139,13 @@ def _placed_items(order_id: UUID, placement: Placement, offers: Sequence[Offer],
 def _queue(place: Place | None) -> QueueBody | None:
     if place is None:
         return None
-    return QueueBody(position=place.position, ahead=place.ahead, eta_seconds=place.eta_seconds, paused=place.is_paused)
+    return QueueBody(
+        position=place.position,
+        ahead=place.ahead,
+        eta_seconds=place.eta_seconds,
+        outlook=place.outlook,
+        paused=place.is_paused,
+    )
 
 
 def _payment(order: Order, attempt: PaymentTransaction | None, *, is_buyer: bool) -> PaymentBody | None:

@@ -9,6 +9,7 @@ from flask import Response, request
 from sqlalchemy.orm import Session
 
 from domain import approvals, line, orders
+from domain.errors import BusyError
 from domain.line import Pulse
 from domain.orders import Arrival, Purchase, Wish
 from domain.payments import confirmations, refunds
@@ -29,6 +30,8 @@ from web.services import services
 
 blueprint = open_blueprint("orders", "Purchases: accepted at once, decided in the order of arrival.")
 
+SEAT_SECONDS = 0.05
+"""Among busy threads a seat is free within milliseconds; where commits are slow, waiting longer keeps readers out."""
 KEY_HEADER = {HEADER: ("Names this purchase: send the same one when you repeat it.", True)}
 OPTIONAL_KEY_HEADER = {HEADER: ("Names this request: a repetition is answered like the first.", False)}
 POLL_HEADERS = {
@@ -50,6 +53,8 @@ MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was ans
         "sale-not-open",
         "limit-exceeded",
         "event-cancelled",
+        "sale-draining",
+        "too-many-waiting",
     ),
     headers={202: {"Location": "Where to poll.", **MOVED[202]}},
     request_headers=KEY_HEADER,
@@ -57,6 +62,16 @@ MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was ans
 @limited("orders")
 def submit_order(body: OrderRequest) -> Response:
     """Take a purchase into the tiers' lines. 202 means that it is stored and keeps its place whatever happens."""
+    seats = services().accept_seats
+    if not seats.acquire(timeout=SEAT_SECONDS):
+        raise BusyError("So many orders are being taken in that yours would have to wait: send it again.")
+    try:
+        return _submit(body)
+    finally:
+        seats.release()
+
+
+def _submit(body: OrderRequest) -> Response:
     purchase, now = _purchase(body), services().clock.now()
     offers = services().storefront.look([wish.tier_id for wish in purchase.wishes])
     acceptance = services().acceptances.ask(Arrival(purchase, offers, now))

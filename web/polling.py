@@ -37,6 +37,7 @@ def add_polling_headers(response: Response, pulse: Pulse) -> Response:
         place.eta_seconds if place else None,
         is_paused=place is not None and place.is_paused,
         chance=random.random(),  # noqa: S311 spreads clients, protects nothing
+        ahead=place.ahead if place else 0,
     )
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)

@@ -3,6 +3,7 @@
 `type` is a URN made from the code, stable over hosts and years; the codes are listed on the docs page.
 """
 
+import random
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from domain.errors import BusyError, DomainError, SoldOutError
+from domain.rules.polling import spread
 from web.addresses import API
 
 log = structlog.get_logger()
@@ -81,6 +83,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "payout-account-refused": Kind(409, "Stripe refuses the payout account"),
     "sale-not-open": Kind(409, "Not on sale yet"),
     "sale-closed": Kind(409, "Not on sale any more"),
+    "sale-draining": Kind(409, "No new orders for the time being"),
     "sale-not-over": Kind(409, "The sale is not over"),
     "limit-exceeded": Kind(409, "More or fewer than one may buy"),
     "not-cancellable": Kind(409, "The order cannot be cancelled"),
@@ -101,6 +104,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "offer-expired": Kind(409, "The offer has expired"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
+    "too-many-waiting": Kind(429, "Too many orders in line"),
     "internal-error": Kind(500, "Something went wrong on our side"),
     "busy": Kind(503, "Full for the moment"),
     "unavailable": Kind(503, "Not available at the moment"),
@@ -175,7 +179,8 @@ def render_refusal(error: DomainError) -> Response:
     headers: dict[str, str] = {}
     extra: dict[str, Any] = {}
     if isinstance(error, BusyError):
-        headers["Retry-After"] = str(error.retry_after)
+        # Nothing is guarded by it: those who were refused together should not return together.
+        headers["Retry-After"] = str(spread(error.retry_after, random.random()))  # noqa: S311
     if isinstance(error, SoldOutError):
         extra["links"] = {"waitlist": f"{API}/events/{error.event_id}/waitlist"}
     if PROBLEMS[error.code].status == HTTPStatus.UNAUTHORIZED:
@@ -230,7 +235,7 @@ def _render_lost_database(error: OperationalError) -> Response:
         Problem(
             "unavailable",
             "The database does not answer. Nothing was changed, or what was accepted is kept: repeat the request.",
-            headers={"Retry-After": str(_RETRY_SECONDS)},
+            headers={"Retry-After": str(spread(_RETRY_SECONDS, random.random()))},  # noqa: S311 as above
         )
     )
 

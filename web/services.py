@@ -24,6 +24,7 @@ from domain.one_time_tokens import TokenKeyring
 from domain.order_groups import accept_together
 from domain.orders import Acceptance, Arrival
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, ReceiptSigner, Signer
+from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
@@ -56,7 +57,7 @@ class Services:
     @cached_property
     def acceptances(self) -> Groups[Arrival, Acceptance]:
         """Accepts purchases, together with those that arrive meanwhile."""
-        return Groups(partial(accept_together, self.statements))
+        return Groups(partial(accept_together, self.statements, self.admission_limits))
 
     @cached_property
     def pulses(self) -> Groups[UUID, Pulse]:
@@ -110,7 +111,7 @@ class Services:
     @cached_property
     def storefront(self) -> Storefront:
         """What is on sale, kept for a moment."""
-        return Storefront(self.statements)
+        return Storefront(self.statements, self.lines)
 
     @cached_property
     def lines(self) -> Lines:
@@ -125,6 +126,16 @@ class Services:
     def _take_pulses(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Pulse]:
         with self.statements() as session:
             return take_pulses(session, order_ids)
+
+    @cached_property
+    def admission_limits(self) -> AdmissionLimits:
+        """How many may wait."""
+        return wiring.read_admission_limits(self.settings)
+
+    @cached_property
+    def accept_seats(self) -> Semaphore:
+        """At most three quarters of the threads may take orders in: the others read, however slow a commit is."""
+        return Semaphore(max(1, self.settings.web_threads * 3 // 4))
 
     @cached_property
     def onboarding_seats(self) -> Semaphore:

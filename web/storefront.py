@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from cachetools import TTLCache
 from sqlalchemy.orm import Session
 
+from domain.line import COUNTED
 from domain.storefront import Offer, read_offers
 from web.groups import Groups
+from web.lines import Lines
 
 KEPT_SECONDS = 0.25
 """So old may a price or a sold-out answer be; the tier's consumer decides by the rows."""
@@ -18,8 +21,9 @@ TIERS_KEPT = 10_000
 class Storefront:
     """Offers of tiers, shared by the threads of a process."""
 
-    def __init__(self, open_session: Callable[[], Session]) -> None:
+    def __init__(self, open_session: Callable[[], Session], lines: Lines) -> None:
         self._open_session = open_session
+        self._lines = lines
         self._kept: TTLCache[UUID, Offer] = TTLCache(TIERS_KEPT, KEPT_SECONDS)
         self._lock = threading.Lock()
         self._groups: Groups[Collection[UUID], Mapping[UUID, Offer]] = Groups(self._read)
@@ -39,8 +43,16 @@ class Storefront:
         offers = self._find(wanted)
         if missing := wanted - offers.keys():
             with self._open_session() as session:
-                read = read_offers(session, missing)
+                found = read_offers(session, missing)
+                read = {tier_id: self._with_line(session, offer) for tier_id, offer in found.items()}
             with self._lock:
                 self._kept.update(read)
             offers |= read
         return [{tier_id: offers[tier_id] for tier_id in tier_ids if tier_id in offers} for tier_ids in asked]
+
+    def _with_line(self, session: Session, offer: Offer) -> Offer:
+        """Count a line that is too long for a picture in the kept one, as those who poll do."""
+        if offer.line.orders < COUNTED:
+            return offer
+        line = self._lines.count_settled(session, offer.tier_id, offer.decided_until, offer.withdrawn)
+        return replace(offer, line=line if line.orders > offer.line.orders else offer.line)

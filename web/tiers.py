@@ -100,11 +100,20 @@ def pause_tier(path: TierPath) -> Response:
         return answer(_show(session, tiers.pause_tier(session, current_actor(), path.tier_id)))
 
 
+@blueprint.post("/tiers/<uuid:tier_id>/drain", summary="Drain a tier", responses={200: TierBody})
+@describes(problems=("event-closed",))
+@require(*PROMOTERS)
+def drain_tier(path: TierPath) -> Response:
+    """Take no new orders (409 `sale-draining`), and serve those in line, even if the tier was paused."""
+    with services().sessions.begin() as session:
+        return answer(_show(session, tiers.drain_tier(session, current_actor(), path.tier_id)))
+
+
 @blueprint.post("/tiers/<uuid:tier_id>/resume", summary="Resume a tier", responses={200: TierBody})
 @describes(problems=("event-closed",))
 @require(*PROMOTERS)
 def resume_tier(path: TierPath) -> Response:
-    """Serve again, beginning with who has waited longest."""
+    """End a pause or a drain: serve again, beginning with who has waited longest, and take orders."""
     with services().sessions.begin() as session:
         return answer(_show(session, tiers.resume_tier(session, current_actor(), path.tier_id)))
 

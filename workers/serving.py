@@ -4,6 +4,7 @@ Who owns which tier, and whose turn it is, is in `fence.py`.
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,12 +17,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from domain import allocation, tier_work
 from domain.ports import Clock
 from domain.rules.clocks import Clocks
+from domain.rules.service_rate import ServiceRate
 from domain.turns import Outcome
 
 log = structlog.get_logger()
-
-RATE_WEIGHT = 0.3
-"""How much the last round counts in the moving average of the service rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class TierServer:
         self._clock = clock
         self._clocks = clocks
         self._pace = pace
-        self._rates: dict[UUID, float] = {}
+        self._rates: defaultdict[UUID, ServiceRate] = defaultdict(ServiceRate)
         self._apart: set[UUID] = set()
 
     def must_be_alone(self, tier_id: UUID) -> bool:
@@ -58,7 +57,10 @@ class TierServer:
         while True:
             started = time.monotonic()
             outcomes = self._serve_batch(tier_ids)
-            self._report(outcomes, time.monotonic() - started)
+            ended = time.monotonic()
+            for tier_id, outcome in outcomes.items():
+                self._rates[tier_id].note(outcome.decided, began=started, ended=ended, has_more=outcome.more)
+            self._report(outcomes, ended - started)
             tier_ids = [tier_id for tier_id, outcome in outcomes.items() if outcome.more]
             if not tier_ids or self._apart.intersection(tier_ids) or time.monotonic() >= ends:
                 return tier_ids
@@ -66,10 +68,11 @@ class TierServer:
     def _serve_batch(self, tier_ids: Sequence[UUID]) -> dict[UUID, Outcome]:
         """Serve one batch, of which each tier has its share."""
         share = max(self._pace.batch // len(tier_ids), 1)
+        rates = {tier_id: rate for tier_id in tier_ids if (rate := self._rates[tier_id].per_second)}
         try:
             with self._sessions.begin() as session:
                 return allocation.serve_together(
-                    session, tier_ids, self._clock.now(), self._clocks, batch=share, rates=self._rates
+                    session, tier_ids, self._clock.now(), self._clocks, batch=share, rates=rates
                 )
         except Exception as error:  # noqa: BLE001 whatever one order provokes, the others must be served
             self._require_connection(error)
@@ -151,14 +154,10 @@ class TierServer:
         return order_id is not None
 
     def _report(self, outcomes: Mapping[UUID, Outcome], seconds: float) -> None:
-        """Measure and log what a round did; one line for all of its tiers, as there may be many rounds a second."""
+        """Log what a round did; one line for all of its tiers, as there may be many rounds a second."""
         moved = {tier_id: outcome for tier_id, outcome in outcomes.items() if outcome.did_something}
         if not moved:
             return
-        for tier_id, outcome in moved.items():
-            if rate := outcome.decided / seconds:
-                before = self._rates.get(tier_id, rate)
-                self._rates[tier_id] = before + RATE_WEIGHT * (rate - before)
         log.info(
             "allocation.served",
             tiers=[str(tier_id) for tier_id in moved],

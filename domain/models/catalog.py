@@ -165,8 +165,16 @@ class TicketTier(Identified, Timestamped, Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     is_paused: Mapped[bool] = mapped_column(default=False)
     """Pause stops serving, not accepting and not settling."""
+    is_draining: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Takes no new orders, while those in line are served."""
     service_rate: Mapped[float | None]
-    """Orders decided per second while the queue was busy, a moving average; the base of each ETA."""
+    """Orders decided per second while somebody waited, a moving average; the base of each ETA."""
+    decided_until: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), default=0)
+    """The highest number in line that the consumer has decided; it never falls (docs/adr/0016)."""
+    decided_at: Mapped[datetime | None]
+    """When the consumer last decided an order."""
+    withdrawn: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    """How many have left the line undecided, by cancelling for instance: the last `withdrawal` of its items."""
     fairness_position: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """How many entries the tier's public log has; moved by the consumer alone, like the counters."""
     fairness_hash: Mapped[bytes] = mapped_column(server_default=text("decode(repeat('00', 32), 'hex')"))
@@ -185,6 +193,7 @@ class TicketTier(Identified, Timestamped, Base):
         CheckConstraint("max_per_person >= min_per_order", name="per_person"),
         CheckConstraint("sale_ends_at > sale_starts_at", name="sale_window"),
         CheckConstraint("fairness_position >= 0 AND octet_length(fairness_hash) = 32", name="fairness_head"),
+        CheckConstraint("decided_until >= 0 AND withdrawn >= 0", name="line_counters"),
         # The tiers of an event in the promoter's order.
         Index("ix_ticket_tiers_event_id_sort_order", "event_id", "sort_order", "id"),
         # What the consumers must look at besides waiting orders.

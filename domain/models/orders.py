@@ -127,6 +127,13 @@ class Order(Identified, Timestamped, Base):
             "updated_at",
             postgresql_where=text("stage IN ('held', 'payment_delayed', 'processing', 'expiring', 'issuing')"),
         ),
+        # The submit: how many orders of this person for this event are undecided.
+        Index(
+            "ix_orders_undecided",
+            "user_id",
+            "event_id",
+            postgresql_where=text("stage IN ('queued', 'partly_held')"),
+        ),
         # A webhook names an intent.
         Index(
             "uq_orders_stripe_payment_intent_id",
@@ -190,6 +197,8 @@ class OrderItem(Identified, Base):
     """How many of them should have been given back by now; written beside `desired_state`."""
     salt: Mapped[UUID] = mapped_column(default=uuid4, server_default=func.gen_random_uuid())
     """122 random bits, told to the buyer in the receipt: they hide the order in the public log (domain/fairness.py)."""
+    withdrawal: Mapped[int | None]
+    """Of an item that left the line undecided: its number among those of its tier, given by the consumer."""
 
     order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
     tier: Mapped[TicketTier] = relationship(lazy="raise")
@@ -201,6 +210,7 @@ class OrderItem(Identified, Base):
         CheckConstraint("desired_state IN ('sold', 'released', 'reserved')", name="desired_state_wish"),
         CheckConstraint("returned BETWEEN 0 AND quantity", name="returned"),
         CheckConstraint("desired_returned BETWEEN 0 AND quantity", name="desired_returned"),
+        CheckConstraint("withdrawal > 0", name="withdrawal"),
         UniqueConstraint("order_id", "tier_id"),
         # The tier's line, and the count of who is ahead.
         Index(
@@ -211,6 +221,14 @@ class OrderItem(Identified, Base):
         ),
         # What else the consumer is asked to do.
         Index("ix_order_items_wishes", "tier_id", "sequence", postgresql_where=text("desired_state IS NOT NULL")),
+        # Who has left the line unserved since somebody read it.
+        Index(
+            "uq_order_items_withdrawals",
+            "tier_id",
+            "withdrawal",
+            unique=True,
+            postgresql_where=text("withdrawal IS NOT NULL"),
+        ),
     )
 
 

@@ -61,6 +61,7 @@ PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
 GET    /api/v1/tiers/<uuid:tier_id>/fairness       public
 POST   /api/v1/tiers/<uuid:tier_id>/pause          admin+promoter
+POST   /api/v1/tiers/<uuid:tier_id>/drain          admin+promoter
 POST   /api/v1/tiers/<uuid:tier_id>/resume         admin+promoter
 GET    /api/v1/waitlist                            user
 DELETE /api/v1/waitlist/<uuid:entry_id>            user

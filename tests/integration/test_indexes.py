@@ -25,6 +25,7 @@ from domain import (
     tier_work,
     users,
     waitlist,
+    whole_line,
 )
 from domain.audit import Actor
 from domain.invariants.breaches import Scope
@@ -121,7 +122,7 @@ QUESTIONS = {
     # The submit and the poll.
     "what is on sale": (
         lambda session: storefront.read_offers(session, [TIER]),
-        {"pk_ticket_tiers", "pk_events", "ix_waitlist_line"},
+        {"pk_ticket_tiers", "pk_events", "ix_waitlist_line", "ix_order_items_line"},
     ),
     "has the order moved": (
         lambda session: line.take_pulse(session, ORDER),
@@ -131,8 +132,28 @@ QUESTIONS = {
         lambda session: line.find_spots(session, key("order", 15_000)),
         {"ix_order_items_line", "uq_order_items_order_id_tier_id"},
     ),
-    "the whole of a line": (lambda session: line.read_line(session, TIER), {"ix_order_items_line"}),
-    "who came since": (lambda session: line.count_between(session, TIER, 19_000, 19_500), {"ix_order_items_line"}),
+    "the whole of a line": (
+        lambda session: whole_line.read(session, TIER),
+        {"ix_order_items_line", "ix_order_items_wishes"},
+    ),
+    "who came since": (
+        lambda session: whole_line.count_between(session, TIER, 19_000, 19_500),
+        {"ix_order_items_line", "ix_order_items_wishes"},
+    ),
+    "who left since": (
+        lambda session: whole_line.bring_up_to_date(session, TIER, whole_line.read(session, TIER)),
+        {"uq_order_items_withdrawals"},
+    ),
+    "how many of mine wait": (
+        lambda session: session.scalar(
+            text(
+                "SELECT count(*) FROM orders WHERE user_id = :user_id AND event_id = :event_id"
+                " AND stage IN ('queued', 'partly_held')"
+            ),
+            {"user_id": PERSON, "event_id": key("event", HOT)},
+        ),
+        {"ix_orders_undecided"},
+    ),
     "an order": (
         lambda session: orders.find(session, ORDER, BUYER),
         {"pk_orders", "uq_order_items_order_id_tier_id", "pk_order_timeline"},

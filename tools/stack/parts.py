@@ -112,6 +112,8 @@ def _web(plan: Plan) -> Part:
             *(
                 "--backpressure",
                 str(4 * plan.settings.web_threads),
+                "--http1-header-read-timeout",
+                "10000",
                 "--respawn-failed-workers",
                 "--workers-kill-timeout",
                 "4",

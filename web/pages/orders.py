@@ -77,5 +77,6 @@ def _refresh_seconds(order: Order, place: Place | None) -> int | None:
         place.eta_seconds if place else None,
         is_paused=place is not None and place.is_paused,
         chance=random.random(),  # noqa: S311 spreads browsers, protects nothing
+        ahead=place.ahead if place else 0,
     )
     return None if seconds is None else max(seconds, _REFRESH_SECONDS)

@@ -13,6 +13,7 @@ from adapters.letters import REASONS, moment, money
 from domain.line import Place
 from domain.models import Order, Waitlist
 from domain.rules.lifecycle import CONFIRMED
+from domain.rules.places import Outlook
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, WaitlistStatus
 
 
@@ -23,6 +24,13 @@ class Words:
     title: str
     text: str
 
+
+OUTLOOKS: Mapping[Outlook, str] = {
+    Outlook.COVERED: "As many tickets as all before you want are there.",
+    Outlook.UNLIKELY: "Those before you want more than is left: it is your turn only if some of them give up.",
+    Outlook.NO: "It is sold out, and so it will stay as far as we can tell.",
+}
+"""What a place in line is worth."""
 
 STAGES: Mapping[OrderStage, Words] = {
     OrderStage.QUEUED: Words("You are in line", "Your place is safe, even if you close this page."),
@@ -118,9 +126,8 @@ def of_place(place: Place) -> str:
     if place.is_paused:
         rank = "You are next" if not place.ahead else f"You are number {place.position}"
         return f"{rank}. The sale is paused at the moment; it goes on from your place."
-    if not place.ahead:
-        return "You are next."
-    return f"You are number {place.position} in line{_wait(place.eta_seconds)}."
+    rank = f"You are number {place.position} in line{_wait(place.eta_seconds)}." if place.ahead else "You are next."
+    return f"{rank} {OUTLOOKS[place.outlook]}".strip()
 
 
 def of_offer(entry: Waitlist) -> Words:
@@ -163,7 +170,7 @@ def _payback(order: Order) -> str:
     return ""
 
 
-def _wait(seconds: float | None) -> str:
+def _wait(seconds: int | None) -> str:
     if seconds is None:
         return ""
     minutes = round(seconds / 60)

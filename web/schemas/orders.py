@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from domain.rules.places import Outlook
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
 from web.addresses import API
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
@@ -187,7 +188,8 @@ class QueueBody(ResponseBody):
 
     position: Annotated[int, Field(description="1 is the head of the line.")]
     ahead: int
-    eta_seconds: Annotated[float | None, Field(description="Null while it is not known.")]
+    eta_seconds: Annotated[int | None, Field(description="Whole seconds; null while it is not known.")]
+    outlook: Annotated[Outlook, Field(description="Whether stock will be left: surely, only if others give up, no.")]
     paused: Annotated[bool, Field(description="The promoter has paused serving; the place is kept.")]
 
 

@@ -39,6 +39,7 @@ _AVAILABILITY: dict[str, Any] = {
     "on_sale": True,
     "sold_out": False,
     "paused": False,
+    "draining": False,
     "sale_starts_at": "2027-03-01T09:00:00Z",
     "sale_ends_at": "2027-06-05T21:00:00Z",
     "price": 24500,
@@ -120,6 +121,7 @@ class AvailabilityBody(ResponseBody):
     on_sale: Annotated[bool, Field(description="Whether orders are accepted.")]
     sold_out: bool
     paused: Annotated[bool, Field(description="Orders are accepted, and served when the promoter resumes.")]
+    draining: Annotated[bool, Field(description="Orders in line are served, and no new ones are accepted.")]
     sale_starts_at: datetime | None
     sale_ends_at: datetime
     price: int
@@ -139,6 +141,7 @@ class AvailabilityBody(ResponseBody):
             on_sale=offer.is_on_sale(now),
             sold_out=offer.is_sold_out,
             paused=offer.is_paused,
+            draining=offer.is_draining,
             sale_starts_at=offer.sale_starts_at,
             sale_ends_at=min(offer.sale_ends_at or offer.event_ends_at, offer.event_ends_at),
             price=offer.unit_price,

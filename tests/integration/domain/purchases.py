@@ -8,6 +8,7 @@ from domain import orders
 from domain.errors import DomainError
 from domain.models import Order
 from domain.orders import Arrival, Purchase, Wish
+from domain.rules.admission import AdmissionLimits
 from domain.storefront import read_offers
 from tests.factories import UserFactory
 
@@ -24,9 +25,12 @@ def purchase_of(*wishes, buyer=None, event_id=None, **values):
     )
 
 
-def accept(session, purchase):
+LIMITS = AdmissionLimits(line_limit=50_000, line_stock_factor=3, line_spare=1000, waiting_orders_per_person=5)
+
+
+def accept(session, purchase, limits=LIMITS):
     """Accept a purchase by a picture of its tiers taken now."""
-    (outcome,) = orders.accept(session, [arrival_of(session, purchase)])
+    (outcome,) = orders.accept(session, [arrival_of(session, purchase)], limits)
     if isinstance(outcome, DomainError):
         raise outcome
     return outcome

@@ -1,12 +1,15 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from domain import line
 from domain.line import Place, Pulse
+from domain.rules.places import Outlook
 from domain.rules.states import InventoryState, OrderStage
 from tests.factories import EventFactory, OrderFactory, TicketTierFactory, WaitlistFactory, bound_to
+from tests.factories.base import from_now
 
 
 @pytest.fixture(autouse=True)
@@ -16,10 +19,6 @@ def _rows(session):
 
 
 def place_of(session, order_id):
-    return line.place_of(line.find_spots(session, order_id))
-
-
-def find_place(session, order_id):
     return line.place_of(line.find_spots(session, order_id))
 
 
@@ -79,9 +78,9 @@ class TestPlace:
         assert ahead(session, OrderFactory(tier=tier)) == 0
 
     def test_the_time_is_known_once_the_tiers_pace_is(self, session):
-        tier = TicketTierFactory(service_rate=4.0)
+        tier = TicketTierFactory(service_rate=2.0)
         orders = [OrderFactory(tier=tier) for _ in range(3)]
-        assert [place_of(session, order.id).eta_seconds for order in orders] == [0, 0.25, 0.5]
+        assert [place_of(session, order.id).eta_seconds for order in orders] == [1, 1, 2]
         assert place_of(session, OrderFactory().id).eta_seconds is None
 
     def test_of_several_tiers_the_slowest_decides_the_time(self, session):
@@ -90,72 +89,67 @@ class TestPlace:
         for tier in (fast, fast, slow):
             OrderFactory(tier=tier)
         order = OrderFactory(contents={fast: 1, slow: 1})
-        assert place_of(session, order.id).eta_seconds == 2.0
+        assert place_of(session, order.id).eta_seconds == 4
 
     def test_a_paused_tier_keeps_the_place_and_knows_no_time(self, session):
         tier = TicketTierFactory(service_rate=4.0, is_paused=True)
         OrderFactory(tier=tier)
         place = place_of(session, OrderFactory(tier=tier).id)
-        assert place == Place(ahead=1, eta_seconds=None, is_paused=True)
+        assert place == Place(ahead=1, eta_seconds=None, is_paused=True, outlook=Outlook.COVERED)
 
-
-def tag_of(session, order):
-    return replace(line.take_pulse(session, order.id), place=place_of(session, order.id)).tag
-
-
-class TestWholeLine:
     def test_nobody_is_counted_beyond_the_bound(self, session, monkeypatch):
         monkeypatch.setattr(line, "COUNTED", 2)
         tier = TicketTierFactory()
         orders = [OrderFactory(tier=tier) for _ in range(5)]
         assert [ahead(session, order) for order in orders] == [0, 1, 2, 2, 2]
 
-    def test_a_line_is_read_as_the_numbers_of_all_who_wait(self, session):
-        tier = TicketTierFactory()
-        late, early = OrderFactory(tier=tier, sequence=2**40), OrderFactory(tier=tier, sequence=7)
-        OrderFactory(tier=tier, stage=OrderStage.HELD)
-        OrderFactory(tier=tier).items[0].desired_state = InventoryState.RELEASED
+    def test_a_tier_that_stands_still_knows_no_time(self, session):
+        tier = TicketTierFactory(service_rate=4.0, decided_at=from_now(seconds=-30))
+        order = OrderFactory(tier=tier)
+        assert place_of(session, order.id).eta_seconds == 1
+        order.created_at -= timedelta(seconds=20)
         session.flush()
-        assert list(line.read_line(session, tier.id)) == [early.sequence, late.sequence]
-        assert list(line.read_line(session, uuid7())) == []
-
-    def test_those_between_two_numbers_are_counted(self, session):
-        tier = TicketTierFactory()
-        for sequence in (10, 20, 30, 40):
-            OrderFactory(tier=tier, sequence=sequence)
-        assert line.count_between(session, tier.id, 10, 40) == 2
-        assert line.count_between(session, tier.id, 40, 90) == 0
+        assert place_of(session, order.id).eta_seconds is None
+        tier.decided_at = from_now(seconds=-2)
+        session.flush()
+        assert place_of(session, order.id).eta_seconds == 1
 
 
-class TestLongLines:
-    @pytest.fixture(autouse=True)
-    def _short(self, monkeypatch):
-        monkeypatch.setattr(line, "COUNTED", 3)
+class TestOutlook:
+    def outlooks(self, session, orders):
+        return [place_of(session, order.id).outlook.value for order in orders]
 
-    def test_are_counted_only_so_far(self, session):
-        tier = TicketTierFactory()
-        orders = [OrderFactory(tier=tier) for _ in range(5)]
-        assert [ahead(session, order) for order in orders] == [0, 1, 2, 3, 3]
+    def test_it_counts_the_tickets_that_those_ahead_want(self, session):
+        tier = TicketTierFactory(quantity=5)
+        orders = [OrderFactory(tier=tier, quantity=quantity) for quantity in (2, 2, 2, 1)]
+        assert self.outlooks(session, orders) == ["covered", "covered", "unlikely", "unlikely"]
 
-    def test_are_read_as_a_whole_in_their_order(self, session):
-        tier = TicketTierFactory()
-        numbers = [5, 2**40, 1, 2**62]
-        for number in numbers:
-            OrderFactory(tier=tier, sequence=number)
-        OrderFactory(tier=tier, stage=OrderStage.HELD)
-        OrderFactory()
-        assert list(line.read_line(session, tier.id)) == sorted(numbers)
+    def test_what_is_reserved_may_come_back_and_what_is_sold_does_not(self, session):
+        tier = TicketTierFactory(quantity=5)
+        OrderFactory(tier=tier, quantity=3, stage=OrderStage.COMPLETE)
+        OrderFactory(tier=tier, quantity=2, stage=OrderStage.AWAITING_PAYMENT)
+        orders = [OrderFactory(tier=tier, quantity=quantity) for quantity in (2, 3)]
+        assert self.outlooks(session, orders) == ["unlikely", "no"]
 
-    def test_may_be_empty(self, session):
-        assert list(line.read_line(session, TicketTierFactory().id)) == []
+    def test_waiting_entries_with_lower_numbers_go_first(self, session):
+        tier = TicketTierFactory(quantity=5)
+        WaitlistFactory(tier=tier, quantity=3)
+        orders = [OrderFactory(tier=tier, quantity=2)]
+        WaitlistFactory(tier=tier, quantity=1)
+        orders.append(OrderFactory(tier=tier))
+        assert self.outlooks(session, orders) == ["covered", "unlikely"]
 
-    def test_tell_who_waits_between_two_numbers(self, session):
-        tier = TicketTierFactory()
-        for number in (10, 20, 30, 40):
-            OrderFactory(tier=tier, sequence=number)
-        OrderFactory(tier=tier, sequence=25, stage=OrderStage.HELD)
-        assert line.count_between(session, tier.id, 10, 40) == 2
-        assert line.count_between(session, tier.id, 0, 41) == 4
+    @pytest.mark.parametrize(("skips", "expected"), [(True, "covered"), (False, "unlikely")])
+    def test_a_group_that_does_not_fit_is_in_the_way_where_none_may_be_passed_over(self, session, skips, expected):
+        tier = TicketTierFactory(quantity=2, event=EventFactory(skips_large_groups=skips))
+        WaitlistFactory(tier=tier, quantity=4)
+        assert self.outlooks(session, [OrderFactory(tier=tier)]) == [expected]
+
+    def test_over_several_tiers_the_worst_counts(self, session):
+        event = EventFactory()
+        roomy, tight = TicketTierFactory(event=event), TicketTierFactory(event=event, quantity=1)
+        OrderFactory(tier=tight)
+        assert self.outlooks(session, [OrderFactory(contents={roomy: 1, tight: 1})]) == ["unlikely"]
 
 
 class TestPulse:
@@ -169,7 +163,7 @@ class TestPulse:
     def test_it_tells_whether_the_order_itself_has_moved_wherever_it_stands(self, session):
         order = OrderFactory()
         before = line.take_pulse(session, order.id)
-        assert not replace(before, place=Place(7, None, False)).has_moved_since(before)
+        assert not replace(before, place=Place(7, None, False, Outlook.COVERED)).has_moved_since(before)
         order.stage = OrderStage.HELD
         session.flush()
         assert line.take_pulse(session, order.id).has_moved_since(before)
@@ -187,12 +181,15 @@ class TestPulse:
         [(8, 9, False), (42, 43, False), (120, 129, True), (129, 130, False), (12_345, 12_999, True), (0, 0, True)],
     )
     def test_in_a_long_line_the_tag_is_coarse(self, one, another, same):
-        tags = {Pulse(uuid7(), 3, OrderStage.QUEUED, Place(n, None, False)).tag for n in (one, another)}
+        places = [Place(ahead, None, False, Outlook.COVERED) for ahead in (one, another)]
+        tags = {Pulse(uuid7(), 3, OrderStage.QUEUED, place).tag for place in places}
         assert (len(tags) == 1) is same
 
     def test_the_tag_knows_a_pause_and_ignores_the_time(self):
         def tag(**values):
-            return Pulse(uuid7(), 3, OrderStage.QUEUED, Place(**{"ahead": 5, "is_paused": False, **values})).tag
+            place = {"ahead": 5, "eta_seconds": None, "is_paused": False, "outlook": Outlook.COVERED, **values}
+            return Pulse(uuid7(), 3, OrderStage.QUEUED, Place(**place)).tag
 
         assert tag(eta_seconds=1.0) == tag(eta_seconds=2.0)
-        assert tag(eta_seconds=None, is_paused=True) != tag(eta_seconds=None)
+        assert tag(is_paused=True) != tag()
+        assert len({tag(outlook=outlook) for outlook in Outlook}) == 3

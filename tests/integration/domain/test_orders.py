@@ -14,7 +14,7 @@ from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry
 from domain.orders import Wish
 from domain.rules.states import InventoryState, OrderStage, OrderStatus, PaymentStatus
 from tests.factories import EventFactory, TicketTierFactory, UserFactory, bound_to
-from tests.integration.domain.purchases import NOW, accept, arrival_of, purchase_of, read
+from tests.integration.domain.purchases import LIMITS, NOW, accept, arrival_of, purchase_of, read
 from tests.integration.market import until
 
 HOUR = timedelta(hours=1)
@@ -33,7 +33,7 @@ class TestAccept:
         arrival = arrival_of(session, purchase)
         statements = []
         sql_event.listen(session.connection(), "before_cursor_execute", lambda *args: statements.append(args[2]))
-        orders.accept(session, [arrival])
+        orders.accept(session, [arrival], LIMITS)
         (statement,) = statements
         assert Counter(statement.split())["INSERT"] == 3
 

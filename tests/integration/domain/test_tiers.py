@@ -12,7 +12,16 @@ from domain.messages import ServeTier
 from domain.models import AuditLog, Event, TicketTier
 from domain.rules.states import EventStatus, StripeAccountState, UserRole, VerificationStatus
 from domain.terms import Platform
-from domain.tiers import MAX_TIERS, TierDetails, create_tier, delete_tier, pause_tier, resume_tier, update_tier
+from domain.tiers import (
+    MAX_TIERS,
+    TierDetails,
+    create_tier,
+    delete_tier,
+    drain_tier,
+    pause_tier,
+    resume_tier,
+    update_tier,
+)
 from tests.factories import EventFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
 
 DETAILS = TierDetails(name="Standing", price=4500, quantity=100)
@@ -112,6 +121,7 @@ class TestOwnership:
                 lambda whose=whose: create_tier(session, other, whose.id, DETAILS, PLATFORM),
                 lambda tier=tier: update_tier(session, other, tier.id, DETAILS, PLATFORM),
                 lambda tier=tier: pause_tier(session, other, tier.id),
+                lambda tier=tier: drain_tier(session, other, tier.id),
                 lambda tier=tier: resume_tier(session, other, tier.id),
                 lambda tier=tier: delete_tier(session, other, tier.id),
             ):
@@ -242,6 +252,18 @@ class TestPause:
         session.commit()
         assert announced == [ServeTier(tier.id)]
         assert acts(session) == ["tier.pause", "tier.resume"]
+
+    def test_draining_serves_who_stands_in_line_even_after_a_pause(self, session, actor, event, announced):
+        tier = TicketTierFactory(event=event)
+        pause_tier(session, actor, tier.id)
+        drained = drain_tier(session, actor, tier.id)
+        drain_tier(session, actor, tier.id)
+        session.commit()
+        assert (drained.is_draining, drained.is_paused, announced) == (True, False, [ServeTier(tier.id)])
+        assert pause_tier(session, actor, tier.id).is_draining
+        resumed = resume_tier(session, actor, tier.id)
+        assert (resumed.is_draining, resumed.is_paused) == (False, False)
+        assert acts(session) == ["tier.pause", "tier.drain", "tier.pause", "tier.resume"]
 
     def test_an_event_that_is_over_has_nothing_to_pause(self, session, actor, promoter):
         tier = TicketTierFactory(event=EventFactory(promoter=promoter, status=EventStatus.COMPLETED))

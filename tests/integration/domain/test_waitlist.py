@@ -65,6 +65,18 @@ class TestJoin:
         waitlist.leave(session, first.id, actor_of(first), NOW)
         assert waitlist.find(session, entry.id, person).position == 1
 
+    @pytest.mark.parametrize("counted", [1000, 1])
+    def test_who_was_refused_because_of_those_in_line_may_wait_behind_them(self, session, person, monkeypatch, counted):
+        monkeypatch.setattr("domain.waitlist.COUNTED", counted)
+        monkeypatch.setattr("domain.storefront.COUNTED", counted)
+        tier = TicketTierFactory(quantity=4)
+        OrderFactory(tier=tier, quantity=2)
+        with pytest.raises(ConflictError) as refusal:
+            join(session, person, tier, 2)
+        assert refusal.value.code == "not-sold-out"
+        OrderFactory(tier=tier)
+        assert join(session, person, tier, 2).status == WaitlistStatus.WAITING
+
     def test_nobody_stands_in_the_same_line_twice(self, session, person):
         tier = TicketTierFactory(quantity=0)
         join(session, person, tier)

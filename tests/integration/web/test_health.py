@@ -61,7 +61,7 @@ def nobody():
 
 def unreachable_sessions(port):
     url = f"postgresql+psycopg://vendor:x@127.0.0.1:{port}/vendor"
-    return sessionmaker(open_engine(url, PoolLimits(1, 0, 5), application_name="tests"))
+    return sessionmaker(open_engine(url, PoolLimits(1, 0, 5, 15), application_name="tests"))
 
 
 @pytest.fixture

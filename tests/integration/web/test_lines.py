@@ -5,10 +5,14 @@ from threading import Thread
 import pytest
 from sqlalchemy import event, update
 
+from domain.allocation import serve
 from domain.line import Place
-from domain.models import OrderItem
+from domain.models import OrderItem, TicketTier
+from domain.rules.places import Outlook
 from domain.rules.states import OrderStage
 from tests.factories import OrderFactory, TicketTierFactory, UserFactory, bound_to
+from tests.factories.base import from_now
+from tests.integration.market import CLOCKS
 from web.lines import KEPT_SECONDS, LINES_KEPT, Lines
 
 
@@ -27,8 +31,19 @@ class Line:
 
     def serve(self, *orders):
         with self._sessions.begin() as session:
-            ids = [order.id for order in orders]
+            ids, last = [order.id for order in orders], max(order.sequence for order in orders)
             session.execute(update(OrderItem).where(OrderItem.order_id.in_(ids)).values(inventory_state="reserved"))
+            session.execute(update(TicketTier).where(TicketTier.id == self._tier.id).values(decided_until=last))
+
+    def cancel(self, *orders):
+        """Cancel orders, which the consumer then takes out of the line."""
+        with self._sessions.begin() as session:
+            ids = [order.id for order in orders]
+            session.execute(update(OrderItem).where(OrderItem.order_id.in_(ids)).values(desired_state="released"))
+        with self._sessions.begin() as session:
+            session.get_one(TicketTier, self._tier.id).is_paused = True
+        with self._sessions.begin() as session:
+            serve(session, self._tier.id, from_now(), CLOCKS, batch=100)
 
 
 @pytest.fixture
@@ -50,9 +65,10 @@ def now(monkeypatch):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Call four people a long line."""
+    """Call four people a long line, of which all but the last two numbers are settled."""
     monkeypatch.setattr("domain.line.COUNTED", 4)
     monkeypatch.setattr("web.lines.COUNTED", 4)
+    monkeypatch.setattr("domain.whole_line.IN_FLIGHT", 2)
 
 
 @pytest.fixture
@@ -82,13 +98,40 @@ class TestLongLines:
         orders = line.join(12)
         assert [ask(order).ahead for order in orders] == list(range(12))
 
-    def test_are_read_again_after_a_moment(self, line, ask, now):
-        orders = line.join(12)
-        assert ask(orders[-1]).ahead == 11
+    def test_are_exact_though_they_are_kept(self, line, ask, now):
+        orders = line.join(20)
+        assert ask(orders[-3]).ahead == 17
         line.serve(*orders[:3])
-        assert ask(orders[-1]).ahead == 11
+        assert [ask(order).ahead for order in orders[-3:]] == [14, 15, 16]
+        line.cancel(orders[5], orders[-2])
+        assert [ask(orders[6]).ahead, ask(orders[-3]).ahead, ask(orders[-1]).ahead] == [2, 13, 14]
         now(KEPT_SECONDS)
-        assert ask(orders[-1]).ahead == 8
+        assert [ask(orders[-3]).ahead, ask(orders[-1]).ahead] == [13, 14]
+
+    def test_are_told_alike_by_every_process_however_old_its_reading_is(self, line, sessions, now):
+        orders = line.join(20)
+        with sessions() as session:
+            readings = [Lines(now.read) for _ in range(6)]
+            steps = (
+                lambda: line.serve(*orders[:2]),
+                lambda: line.cancel(orders[10], orders[19]),
+                lambda: line.join(3),
+                lambda: line.serve(*orders[2:5]),
+                lambda: line.cancel(*orders[11:14]),
+            )
+            for reading, step in zip(readings, steps, strict=False):
+                reading.find_place(session, orders[15].id)
+                session.rollback()
+                step()
+            for order in (orders[9], orders[15], orders[18]):
+                assert len({reading.find_place(session, order.id) for reading in readings}) == 1
+
+    def test_that_nobody_serves_are_read_again_when_too_many_have_left(self, line, ask, monkeypatch):
+        monkeypatch.setattr("domain.whole_line.WITHDRAWALS_READ", 3)
+        orders = line.join(20)
+        ask(orders[-1])
+        line.cancel(*orders[2:9])
+        assert ask(orders[-1]).ahead == 12
 
     def test_do_not_let_anybody_in_before_those_who_came_between(self, line, ask, now):
         orders = line.join(6)
@@ -99,15 +142,16 @@ class TestLongLines:
         assert [ask(order).ahead for order in orders] == list(range(12))
 
     def test_who_is_no_longer_among_the_first_few_is_never_said_to_be(self, line, ask, now, sessions, monkeypatch):
-        orders = line.join(8)
+        orders = [line.join(1, sequence=200_000 + number)[0] for number in range(8)]
         ask(orders[-1])
         # Numbers are given before rows are committed: somebody may come to stand ahead later.
-        early = [order.sequence - 100_000 for order in orders[:6]]
+        early = range(100_000, 100_006)
         for sequence in early:
             line.join(1, sequence=sequence)
         assert ask(orders[0]).ahead == 4
         now(KEPT_SECONDS)
         assert ask(orders[0]).ahead == 6
+        assert ask(orders[0]).outlook is Outlook.COVERED
 
     def test_nobodys_place_gets_worse_while_others_come_and_go(self, line, ask, now):
         orders, places = line.join(10), []
@@ -179,4 +223,4 @@ def test_an_order_that_waits_nowhere_has_no_place(line, ask):
     (held,) = line.join(1, stage=OrderStage.HELD)
     assert ask(held) is None
     (waiting,) = line.join(1)
-    assert ask(waiting) == Place(0, None, False)
+    assert ask(waiting) == Place(0, None, False, Outlook.COVERED)

@@ -91,7 +91,13 @@ class TestPoll:
 
     def test_the_place_in_line_is_shown(self, mine, make_line):
         _, order = make_line(2, service_rate=2.0)
-        assert poll(mine, order).json["queue"] == {"position": 2, "ahead": 1, "eta_seconds": 0.5, "paused": False}
+        assert poll(mine, order).json["queue"] == {
+            "position": 2,
+            "ahead": 1,
+            "eta_seconds": 1,
+            "outlook": "covered",
+            "paused": False,
+        }
 
     def test_an_ended_order_needs_no_further_look(self, mine, make):
         for stage in (OrderStage.COMPLETE, OrderStage.CLOSED):

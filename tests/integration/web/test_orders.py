@@ -87,7 +87,13 @@ class TestSubmit:
         }
         assert (body["status"], body["stage"], body["payment_status"]) == ("pending", "queued", "pending")
         assert (body["reason"], body["hold"], body["payment"], body["tickets"]) == (None, None, None, [])
-        assert body["queue"] == {"position": 1, "ahead": 0, "eta_seconds": None, "paused": False}
+        assert body["queue"] == {
+            "position": 1,
+            "ahead": 0,
+            "eta_seconds": None,
+            "outlook": "covered",
+            "paused": False,
+        }
         assert body["amounts"] == {
             "currency": "EUR",
             "subtotal": 9000,

@@ -86,6 +86,7 @@ class TestAccess:
         ("post", "/events/{event}/tiers", {**BODY, "quantity": 1}, (401, 403, 404, 403, 201, 201)),
         ("put", "/tiers/{tier}", {**BODY, "quantity": 60}, (401, 403, 404, 403, 200, 200)),
         ("post", "/tiers/{tier}/pause", None, (401, 403, 404, 403, 200, 200)),
+        ("post", "/tiers/{tier}/drain", None, (401, 403, 404, 403, 200, 200)),
         ("post", "/tiers/{tier}/resume", None, (401, 403, 404, 403, 200, 200)),
         ("get", "/tiers/{tier}/availability", None, (404, 404, 404, 200, 200, 200)),
         ("delete", "/tiers/{tier}", None, (401, 403, 404, 403, 204, 204)),
@@ -152,6 +153,13 @@ class TestPause:
         assert (paused["availability"]["paused"], paused["availability"]["on_sale"], announced) == (True, True, [])
         resumed = seller.post(f"{TIERS}/{tier.id}/resume").json
         assert (resumed["availability"]["paused"], announced) == (False, [ServeTier(tier.id)])
+
+    def test_it_can_be_drained_and_resumed(self, rows, seller, event, announced):
+        tier = make(rows, TicketTierFactory, event=event)
+        drained = seller.post(f"{TIERS}/{tier.id}/drain").json["availability"]
+        assert (drained["draining"], drained["on_sale"], drained["paused"]) == (True, False, False)
+        resumed = seller.post(f"{TIERS}/{tier.id}/resume").json["availability"]
+        assert (resumed["draining"], resumed["on_sale"], announced) == (False, True, [])
 
 
 class TestAvailability:

@@ -5,10 +5,10 @@ from sqlalchemy import create_engine, select, text
 from structlog.testing import capture_logs
 
 from domain import tier_work
-from domain.allocation import Outcome
 from domain.models import TimelineEntry
 from tests.integration.market import is_served, until
 from workers import fence, sharing
+from workers.serving import TierServer
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ class TestShares:
         tiers = [market.tier() for _ in range(4)]
         owners = [market.own(), market.own()]
         share_out(owners, frozenset(tier.id for tier in tiers), [2, 2])
-        monkeypatch.setattr(fence.TierOwner, "_serve_batch", lambda self, sessions, tier_id: Outcome())
+        monkeypatch.setattr(TierServer, "serve_slice", lambda self, tier_ids: [])
         busy = [tier for tier in tiers if tier.id in owners[0].owned]
         order_ids = [market.orders(tier) for tier in busy]
         until(lambda: all(len(owner.owned & {tier.id for tier in busy}) == 1 for owner in owners))

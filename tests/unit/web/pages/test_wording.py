@@ -7,6 +7,7 @@ import pytest
 
 import domain
 from domain.line import Place
+from domain.rules.places import Outlook
 from domain.rules.states import OrderReason, OrderStage
 from web.pages import wording
 
@@ -41,16 +42,30 @@ def test_every_stage_and_every_reason_has_words():
     assert {reason.value for reason in OrderReason} == set(wording.REASONS)
 
 
+COVERED = "As many tickets as all before you want are there."
+
+
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (Place(0, None, False), "You are next."),
-        (Place(0, 1.0, False), "You are next."),
-        (Place(1, None, False), "You are number 2 in line."),
-        (Place(1, 20.0, False), "You are number 2 in line, about a minute or less."),
-        (Place(599, 300.0, False), "You are number 600 in line, about 5 minutes."),
-        (Place(0, None, True), "You are next. The sale is paused at the moment; it goes on from your place."),
-        (Place(4, None, True), "You are number 5. The sale is paused at the moment; it goes on from your place."),
+        (Place(0, None, False, Outlook.COVERED), f"You are next. {COVERED}"),
+        (Place(0, 1, False, Outlook.COVERED), f"You are next. {COVERED}"),
+        (Place(1, None, False, Outlook.COVERED), f"You are number 2 in line. {COVERED}"),
+        (Place(1, 20, False, Outlook.COVERED), f"You are number 2 in line, about a minute or less. {COVERED}"),
+        (Place(599, 300, False, Outlook.COVERED), f"You are number 600 in line, about 5 minutes. {COVERED}"),
+        (
+            Place(0, None, False, Outlook.UNLIKELY),
+            "You are next. Those before you want more than is left: it is your turn only if some of them give up.",
+        ),
+        (Place(0, None, False, Outlook.NO), "You are next. It is sold out, and so it will stay as far as we can tell."),
+        (
+            Place(0, None, True, Outlook.NO),
+            "You are next. The sale is paused at the moment; it goes on from your place.",
+        ),
+        (
+            Place(4, None, True, Outlook.COVERED),
+            "You are number 5. The sale is paused at the moment; it goes on from your place.",
+        ),
     ],
 )
 def test_a_place_in_line_is_told_as_a_sentence(place, words):
