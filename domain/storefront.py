@@ -3,14 +3,14 @@
 It is a picture, not a promise: only the tier's consumer hands tickets out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Row, Select, func, or_, select, text, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from domain.line import COUNTED
 from domain.models import Event, OrderItem, Promoter, TicketTier, Waitlist
@@ -157,7 +157,13 @@ def _line() -> FromClause:
 
 def _select_offers() -> Select[Any]:
     line = _line()
-    columns = (
+    joined = select(*_columns(), line.c.orders.label("line_orders"), line.c.quantity.label("line_quantity"))
+    joined = joined.join(Event, Event.id == TicketTier.event_id).join(line, true())
+    return joined.join(Promoter, Promoter.id == Event.promoter_id).where(Event.deleted_at.is_(None))
+
+
+def _columns() -> Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]:
+    return (
         TicketTier.id.label("tier_id"),
         TicketTier.event_id,
         Promoter.user_id.label("promoter_user_id"),
@@ -189,14 +195,10 @@ def _select_offers() -> Select[Any]:
         TicketTier.service_rate,
         TicketTier.decided_until,
         TicketTier.withdrawn,
-        line.c.orders.label("line_orders"),
-        line.c.quantity.label("line_quantity"),
         _waiting_groups(),
         TicketTier.fairness_position,
         TicketTier.fairness_hash,
     )
-    joined = select(*columns).join(Event, Event.id == TicketTier.event_id).join(line, true())
-    return joined.join(Promoter, Promoter.id == Event.promoter_id).where(Event.deleted_at.is_(None))
 
 
 _OFFERS = _select_offers()

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
-import orjson
 from flask import Response, request
 from sqlalchemy.orm import Session
 
@@ -21,7 +20,7 @@ from web.idempotency import HEADER, REPLAYED, fingerprint, once, read_key
 from web.openapi import describes, open_blueprint
 from web.order_bodies import order_body, placed_body
 from web.paging import Page, PageArguments, cut
-from web.polling import add_polling_headers, asked_to_wait, is_unchanged, still_moves
+from web.polling import FAIRNESS_HEAD, add_polling_headers, answer_unchanged, asked_to_wait, is_unchanged, still_moves
 from web.rate_limits import limited
 from web.request_ids import request_id
 from web.responses import answer
@@ -38,7 +37,6 @@ POLL_HEADERS = {
     "ETag": "Differs when the order or its place differs.",
     "Retry-After": "Seconds until it is worth asking again; absent once nothing moves any more.",
 }
-FAIRNESS_HEAD = "Fairness-Head"
 MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was answered again."}}
 
 
@@ -132,17 +130,9 @@ def poll_order(path: OrderPath) -> Response:
         waited = services().waiting_room.wait_for_change(path.order_id, pulse, seconds)
         pulse = _pulse(path.order_id) if waited else pulse
     unchanged = is_unchanged(pulse)
-    response = _unchanged(pulse) if unchanged else _show(path.order_id, status=200)
+    response = answer_unchanged(pulse) if unchanged else _show(path.order_id, status=200)
     if waited:
         response.headers["Preference-Applied"] = f"wait={seconds:.0f}"
-    return response
-
-
-def _unchanged(pulse: Pulse) -> Response:
-    """Return a 304, with the heads of the logs that go on while the order stands still."""
-    response = add_polling_headers(Response(status=304), pulse)
-    heads = services().receipts.heads(pulse.tier_ids).values()
-    response.headers[FAIRNESS_HEAD] = orjson.dumps([head.model_dump() for head in heads]).decode()
     return response
 
 

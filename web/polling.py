@@ -3,6 +3,7 @@
 import random
 import re
 
+import orjson
 from flask import Response, request
 from werkzeug.http import quote_etag
 
@@ -11,6 +12,7 @@ from domain.rules.lifecycle import ENDED
 from domain.rules.polling import retry_after
 from web.services import services
 
+FAIRNESS_HEAD = "Fairness-Head"
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 
 
@@ -41,6 +43,14 @@ def add_polling_headers(response: Response, pulse: Pulse) -> Response:
     )
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def answer_unchanged(pulse: Pulse) -> Response:
+    """Return a 304, with the heads of the logs that go on while the order stands still."""
+    response = add_polling_headers(Response(status=304), pulse)
+    heads = services().receipts.heads(pulse.tier_ids).values()
+    response.headers[FAIRNESS_HEAD] = orjson.dumps([head.model_dump() for head in heads]).decode()
     return response
 
 

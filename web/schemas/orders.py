@@ -8,71 +8,12 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 
 from domain.rules.places import Outlook
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
-from web.addresses import API
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
-from web.schemas.fairness import HEAD, RECEIPT, HeadBody, ReceiptBody
+from web.schemas.fairness import HeadBody, ReceiptBody
+from web.schemas.order_examples import ORDER, PURCHASE, TICKET_ID
 
 TIERS_PER_ORDER = 20
 TICKETS_PER_REFUND = 1000
-
-_EVENT_ID = "01936d2e-8f6b-7c1a-9d43-5b7f1e2a3c4d"
-_TIER_ID = "01936d2f-11aa-7e02-8a57-0c9d4b6e7f80"
-_TICKET_ID = "01936d31-0b7c-7d15-9e62-4f8a1c3b5d70"
-_ORDER_ID = "01936d30-52c4-7b3e-b1f9-6a8c2d4e5f01"
-_PURCHASE: dict[str, Any] = {
-    "event_id": _EVENT_ID,
-    "items": [{"tier_id": _TIER_ID, "quantity": 2, "attendees": [{"name": "Ada Lovelace"}, {"name": "Grace Hopper"}]}],
-}
-_ORDER: dict[str, Any] = {
-    "id": _ORDER_ID,
-    "number": "TV-00004711",
-    "event_id": _EVENT_ID,
-    "event_title": "Harbour Nights",
-    "status": "pending",
-    "stage": "awaiting_payment",
-    "reason": None,
-    "payment_status": "pending",
-    "source": "direct",
-    "sequence": 4711,
-    "queue": None,
-    "hold": {"expires_at": "2027-06-12T17:05:00Z"},
-    "payment": {
-        "provider": "stripe",
-        "intent_id": "pi_3PqLmN",
-        "client_secret": "pi_3PqLmN_secret_8fKd",
-        "next_action": None,
-        "last_error": None,
-    },
-    "amounts": {"currency": "EUR", "subtotal": 7000, "fees": 275, "tax": 0, "total": 7275, "refunded": 0},
-    "items": [
-        {
-            "tier_id": _TIER_ID,
-            "tier_name": "Standing",
-            "quantity": 2,
-            "unit_price": 3500,
-            "subtotal": 7000,
-            "fees": 275,
-            "tax": 0,
-            "receipt": RECEIPT,
-            "head": HEAD,
-        }
-    ],
-    "tickets": [],
-    "timeline": [
-        {"at": "2027-06-12T17:00:00Z", "kind": "accepted", "data": {}},
-        {"at": "2027-06-12T17:00:00.031Z", "kind": "held", "data": {}},
-        {"at": "2027-06-12T17:00:00.214Z", "kind": "payment_opened", "data": {}},
-    ],
-    "created_at": "2027-06-12T17:00:00Z",
-    "server_time": "2027-06-12T17:00:01Z",
-    "links": {
-        "self": f"{API}/orders/{_ORDER_ID}",
-        "event": f"{API}/events/{_EVENT_ID}",
-        "confirm": f"{API}/orders/{_ORDER_ID}/confirm",
-        "cancel": f"{API}/orders/{_ORDER_ID}/cancel",
-        "refund": None,
-    },
-}
 
 
 class OrderPath(PathArguments):
@@ -124,7 +65,7 @@ class BillingBody(RequestBody):
 class OrderRequest(RequestBody):
     """A purchase: all of it or nothing."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_PURCHASE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE]})
 
     event_id: UUID
     items: Annotated[list[ItemRequest], Field(min_length=1, max_length=TIERS_PER_ORDER)]
@@ -155,7 +96,7 @@ class RefundRequest(RequestBody):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"reason": "The buyer is ill."}, {"reason": "One is ill.", "tickets": [_TICKET_ID]}]
+            "examples": [{"reason": "The buyer is ill."}, {"reason": "One is ill.", "tickets": [TICKET_ID]}]
         }
     )
 
@@ -278,7 +219,7 @@ class OrderLinks(ResponseBody):
 class OrderBody(ResponseBody):
     """An order as its buyer sees it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_ORDER]})
+    model_config = ConfigDict(json_schema_extra={"examples": [ORDER]})
 
     id: UUID
     number: str
