@@ -194,6 +194,22 @@ def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTrans
     returned_tickets.hand_on(session, failed, follower)
 
 
+def return_the_rest(session: Session, charge: PaymentTransaction) -> None:
+    """Try again what a failed refund has left of an ended order's charge: without tickets none of it is ours."""
+    failed = session.scalar(
+        select(PaymentTransaction)
+        .where(
+            PaymentTransaction.parent_id == charge.id,
+            PaymentTransaction.kind == AttemptKind.REFUND,
+            PaymentTransaction.status == AttemptStatus.FAILED,
+        )
+        .order_by(PaymentTransaction.attempt.desc())
+        .limit(1)
+    )
+    if failed is not None and (rest := refundable(session, charge)):
+        try_again(session, charge, failed, rest)
+
+
 def stalled(session: Session, before: datetime) -> list[Message]:
     """Return the messages for refunds whose outcome has been open since `before`."""
     waiting = session.scalars(

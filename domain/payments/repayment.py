@@ -280,6 +280,7 @@ def _show(session: Session, order: Order, refund: PaymentTransaction, now: datet
         order.reason = OrderReason.EVENT_CANCELLED if is_cancelled else None
         move(session, order, OrderStage.CLOSED, "refunded", **told)
         order.status = OrderStatus.REFUNDED
+        refunds.return_the_rest(session, _charge_of(session, refund))
     else:
         tell_buyer(session, order, "refunded", tickets=taken, **told)
     if is_whole:

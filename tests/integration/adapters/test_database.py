@@ -13,7 +13,7 @@ from tools.stack.postgres import SUPERUSER
 class TestCheckout:
     @pytest.fixture
     def pooled(self, postgres):
-        engine = open_engine(postgres.url(), PoolLimits(2, 0, 5), application_name="looked-at")
+        engine = open_engine(postgres.url(), PoolLimits(2, 0, 5, 15), application_name="looked-at")
         yield engine
         engine.dispose()
 

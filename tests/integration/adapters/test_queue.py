@@ -118,6 +118,7 @@ class TestSharing:
 
     def test_each_order_keeps_its_request_id(self, announce_all, redis):
         orders = {str(uuid7()): f"r-{number}" for number in range(2 * PARCELS)}
+        structlog.contextvars.clear_contextvars()
         orders[next(iter(orders))] = None
         announce_all({OpenPayment(UUID(order_id)): request_id for order_id, request_id in orders.items()})
         ids = [request_id for message in lying(redis) for request_id in message["headers"]["request_ids"]]

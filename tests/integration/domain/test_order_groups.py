@@ -14,7 +14,7 @@ from domain.models import Order
 from domain.order_groups import accept_together
 from domain.orders import accept
 from tests.factories import TicketTierFactory, bound_to
-from tests.integration.domain.purchases import arrival_of, purchase_of
+from tests.integration.domain.purchases import LIMITS, arrival_of, purchase_of
 from tests.integration.market import until
 
 
@@ -48,7 +48,7 @@ def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(s
     arrivals, seen = arrive(5), []
     listener = lambda *args: seen.append(args[2])  # noqa: E731
     event.listen(engine, "before_cursor_execute", listener)
-    outcomes = accept_together(statements, arrivals)
+    outcomes = accept_together(statements, LIMITS, arrivals)
     event.remove(engine, "before_cursor_execute", listener)
     assert len(seen) == 1
     numbers = [outcome.placement.sequence for outcome in outcomes]
@@ -60,15 +60,15 @@ def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(s
 
 def test_a_group_rings_each_tier_once(statements, arrive, announced):
     arrivals = arrive(3) + arrive(2)
-    accept_together(statements, arrivals)
+    accept_together(statements, LIMITS, arrivals)
     assert announced == [ServeTier(arrivals[index].purchase.wishes[0].tier_id) for index in (0, 3)]
 
 
 def test_each_has_an_outcome_of_its_own(sessions, statements, arrive):
     (known,), fresh, (late,) = arrive(1), arrive(2), arrive(1, quantity=0)
-    (first,) = accept_together(statements, [known])
+    (first,) = accept_together(statements, LIMITS, [known])
     group = [fresh[0], changed(known), late, changed(known, fingerprint="e" * 64), fresh[1]]
-    outcomes = accept_together(statements, group)
+    outcomes = accept_together(statements, LIMITS, group)
     assert [type(outcome).__name__ for outcome in outcomes] == [
         *("Acceptance", "Acceptance", "SoldOutError", "KeyReusedError", "Acceptance")
     ]
@@ -82,7 +82,7 @@ def test_each_has_an_outcome_of_its_own(sessions, statements, arrive):
 def test_the_same_purchase_twice_in_a_group_is_one_order(sessions, statements, arrive):
     (arrival,) = arrive(1)
     first, second, other = accept_together(
-        statements, [arrival, changed(arrival), changed(arrival, fingerprint="e" * 64)]
+        statements, LIMITS, [arrival, changed(arrival), changed(arrival, fingerprint="e" * 64)]
     )
     assert (first.replayed, second.replayed, first.order_id == second.order_id) == (False, True, True)
     assert isinstance(other, KeyReusedError)
@@ -92,7 +92,7 @@ def test_the_same_purchase_twice_in_a_group_is_one_order(sessions, statements, a
 def test_one_that_the_database_refuses_hurts_nobody(sessions, statements, arrive, announced):
     good, other, bad = arrive(3)
     nobody = changed(bad, buyer_id=uuid7())
-    outcomes = accept_together(statements, [good, nobody, other])
+    outcomes = accept_together(statements, LIMITS, [good, nobody, other])
     assert isinstance(outcomes[1], IntegrityError)
     assert not outcomes[0].replayed
     assert not outcomes[2].replayed
@@ -103,7 +103,7 @@ def test_one_that_the_database_refuses_hurts_nobody(sessions, statements, arrive
 def test_alone_it_is_refused_as_it_is(statements, arrive):
     (arrival,) = arrive(1)
     with pytest.raises(IntegrityError):
-        accept_together(statements, [changed(arrival, buyer_id=uuid7())])
+        accept_together(statements, LIMITS, [changed(arrival, buyer_id=uuid7())])
 
 
 def test_a_lost_database_is_not_asked_again_for_each(arrive):
@@ -116,7 +116,7 @@ def test_a_lost_database_is_not_asked_again_for_each(arrive):
         return lost()
 
     with pytest.raises(OperationalError):
-        accept_together(open_session, arrivals)
+        accept_together(open_session, LIMITS, arrivals)
     assert len(tries) == 1
 
 
@@ -125,15 +125,15 @@ def test_groups_that_meet_each_others_keys_crosswise_both_get_their_answers(sess
     outcomes = {}
 
     def other_way():
-        outcomes["group"] = accept_together(statements, [two, one])
+        outcomes["group"] = accept_together(statements, LIMITS, [two, one])
 
     with sessions() as winner:
-        (first,) = accept(winner, [one])
+        (first,) = accept(winner, [one], LIMITS)
         group = Thread(target=other_way)
         group.start()
         until(lambda: waiting(engine))
         # The group holds the second key and waits for the first: now we wait for the second, until it gives way.
-        (second,) = accept(winner, [two])
+        (second,) = accept(winner, [two], LIMITS)
         winner.commit()
     group.join(20)
     assert [outcome.order_id for outcome in outcomes["group"]] == [second.order_id, first.order_id]

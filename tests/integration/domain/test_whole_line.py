@@ -107,7 +107,7 @@ class TestWithdrawals:
         first, _ = join(tier, 10, 20)
         line = whole_line.read(session, tier.id)
         item = first.items[0]
-        quarantine(session, item.id)
+        quarantine(session, item.id, from_now())
         session.flush()
         session.refresh(item)
         assert (tier.withdrawn, item.withdrawal) == (1, 1)

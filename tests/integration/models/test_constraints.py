@@ -85,6 +85,7 @@ CASES = {
     "ck_ticket_tiers_desired_quantity": (TicketTierFactory, {"desired_quantity": -1}),
     "ck_ticket_tiers_per_order": (TicketTierFactory, {"min_per_order": 3, "max_per_order": 2}),
     "ck_ticket_tiers_per_person": (TicketTierFactory, {"min_per_order": 2, "max_per_person": 1}),
+    "ck_ticket_tiers_line_counters": (TicketTierFactory, {"withdrawn": -1}),
     "ck_ticket_tiers_sale_window": (
         TicketTierFactory,
         {"sale_starts_at": EARLY, "sale_ends_at": EARLY},
@@ -144,6 +145,7 @@ ITEM_CASES = {
     "ck_order_items_desired_state_wish": {"desired_state": "queued"},
     "ck_order_items_returned": {"returned": 99},
     "ck_order_items_desired_returned": {"desired_returned": -1},
+    "ck_order_items_withdrawal": {"withdrawal": 0},
 }
 
 

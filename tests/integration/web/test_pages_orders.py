@@ -265,7 +265,7 @@ class TestContent:
             second = OrderFactory(tier=tier)
         assert "You are next." in read(first)
         assert "You are number 2 in line." in read(second)
-        change(sessions, TicketTier, tier.id, service_rate=0.005)
+        change(sessions, TicketTier, tier.id, service_rate=0.01)
         assert "You are number 2 in line, about 3 minutes." in read(second)
         change(sessions, TicketTier, tier.id, is_paused=True)
         assert "The sale is paused at the moment" in read(second)

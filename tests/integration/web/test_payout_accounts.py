@@ -98,7 +98,8 @@ class TestTrouble:
         assert seller.post(ACCOUNT).status_code == 201
         seats = services.settings.web_threads // 8
         assert [answer.status_code for answer in answers] == [503] + [200] * (seats - 1)
-        assert (answers[0].json["code"], answers[0].headers["Retry-After"]) == ("busy", "5")
+        assert answers[0].json["code"] == "busy"
+        assert 5 <= int(answers[0].headers["Retry-After"]) <= 10
         monkeypatch.setattr(gateway, "link_account", linking)
         assert seller.post(ACCOUNT).status_code == 200
 

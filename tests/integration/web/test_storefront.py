@@ -7,6 +7,7 @@ from uuid_utils.compat import uuid7
 from adapters.database import open_statements
 from tests.factories import TicketTierFactory, bound_to
 from tests.integration.market import until
+from web.lines import Lines
 from web.storefront import Storefront
 
 
@@ -18,7 +19,7 @@ def tiers(sessions):
 
 @pytest.fixture
 def storefront(sessions):
-    return Storefront(open_statements(sessions))
+    return Storefront(open_statements(sessions), Lines())
 
 
 @pytest.fixture
