@@ -20,6 +20,7 @@ COUNTED = 1000
 class Spot:
     """Where an order waits in one tier; `ahead` is exact below `COUNTED` orders, and never more."""
 
+    order_id: UUID
     tier_id: UUID
     sequence: int
     quantity: int
@@ -118,7 +119,7 @@ def take_pulses(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, Pulse
 
 
 _FIND_SPOTS = text("""
-    SELECT item.tier_id, item.sequence, item.quantity, near.orders, near.wanted,
+    SELECT item.order_id, item.tier_id, item.sequence, item.quantity, near.orders, near.wanted,
            stock.free, tier.quantity - tier.sold AS unsold, tier.is_paused, tier.service_rate,
            extract(epoch FROM now() - greatest(tier.decided_at, orders.created_at))::float AS still_seconds,
            tier.decided_until, tier.withdrawn,
@@ -144,13 +145,13 @@ _FIND_SPOTS = text("""
             ORDER BY other.sequence LIMIT :most
         ) AS ahead
     ) AS near
-    WHERE item.order_id = :order_id AND item.inventory_state = 'queued' AND item.desired_state IS NULL
+    WHERE item.order_id = ANY(:order_ids) AND item.inventory_state = 'queued' AND item.desired_state IS NULL
 """)
 
 
-def find_spots(session: Session, order_id: UUID) -> list[Spot]:
-    """Return where the order waits, tier by tier; the time that takes has a bound, however long the lines are."""
-    rows = session.execute(_FIND_SPOTS, {"order_id": order_id, "most": COUNTED})
+def find_spots(session: Session, order_ids: Sequence[UUID]) -> list[Spot]:
+    """Return where orders wait, tier by tier; the time that takes for each has a bound, however long the lines are."""
+    rows = session.execute(_FIND_SPOTS, {"order_ids": list(order_ids), "most": COUNTED})
     return [_spot(**row._asdict()) for row in rows]
 
 

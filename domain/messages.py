@@ -205,7 +205,7 @@ def joint_payload(messages: Sequence[Message]) -> Payload:
     return {first.shared: ids} if first.shared else dict(zip(asdict(first), ids, strict=True))
 
 
-PARCELS = 32
+PARCELS = 8
 """So many messages carry the shared ones that wait together, or fewer: few are spread over the workers one by one."""
 
 

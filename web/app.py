@@ -3,6 +3,8 @@
 What the parts do is in their own modules; a blueprint is one noun's routes.
 """
 
+import sys
+
 from flask import Response, request
 from flask_openapi import APIBlueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -66,9 +68,14 @@ BLUEPRINTS = [
 """What stands outside of the API's description."""
 
 
+SWITCH_SECONDS = 0.001
+"""So soon a thread that computes lets another go on, which often has only a few bytes to pass on; usual are 5 ms."""
+
+
 def create_app(settings: Settings | None = None, services: Services | None = None) -> TicketVendor:
     """Return the web app; a server calls it without arguments, tests bring what they want to replace."""
     settings = settings or (services.settings if services else load())
+    sys.setswitchinterval(SWITCH_SECONDS)
     if services is None:
         set_up_logs(settings.log_level, process="web")
         services = open_services(settings)

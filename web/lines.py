@@ -6,7 +6,8 @@ processes tell the same (docs/adr/0016-places-and-admission.md).
 
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -38,7 +39,14 @@ class Lines:
 
     def find_place(self, session: Session, order_id: UUID) -> Place | None:
         """Return where the order waits, or None when no tier has it waiting."""
-        return place_of([self._measure(session, spot) for spot in find_spots(session, order_id)])
+        return self.find_places(session, [order_id]).get(order_id)
+
+    def find_places(self, session: Session, order_ids: Sequence[UUID]) -> Mapping[UUID, Place]:
+        """Return where these orders wait; those that no tier has waiting are left out."""
+        spots: dict[UUID, list[Spot]] = defaultdict(list)
+        for spot in find_spots(session, order_ids):
+            spots[spot.order_id].append(self._measure(session, spot))
+        return {order_id: place for order_id, found in spots.items() if (place := place_of(found))}
 
     def count_settled(self, session: Session, tier_id: UUID, decided_until: int, withdrawn: int) -> Crowd:
         """Return who waits for a tier, without those who joined last."""

@@ -78,9 +78,8 @@ def _submit(body: OrderRequest) -> Response:
         response = _show(order_id, status=202)
         response.headers[REPLAYED] = "true"
     else:
-        with services().statements() as session:
-            # Whoever is served already was at the head of the line.
-            place = services().lines.find_place(session, order_id) or line.HEAD
+        # Whoever is served already was at the head of the line.
+        place = services().places.ask(order_id).get(order_id, line.HEAD)
         pulse = Pulse(purchase.buyer_id, placement.version, OrderStage.QUEUED, place)
         # By now it is committed, and the client as good as has it: the checker of the fairness log goes by this time.
         shown = placed_body(
@@ -139,13 +138,11 @@ def poll_order(path: OrderPath) -> Response:
 def _pulse(order_id: UUID) -> Pulse:
     """Return the pulse, with its place, of an order that the caller may see; strangers are told that there is none."""
     pulse = services().pulses.ask(order_id)
-    if pulse.buyer_id == current_user_id() and pulse.stage not in WAITING:
-        return pulse
-    with services().statements() as session:
-        if pulse.buyer_id != current_user_id():
+    if pulse.buyer_id != current_user_id():
+        with services().statements() as session:
             orders.find(session, order_id, current_actor())
-        if pulse.stage in WAITING:
-            pulse = replace(pulse, place=services().lines.find_place(session, order_id))
+    if pulse.stage in WAITING:
+        pulse = replace(pulse, place=services().places.ask(order_id).get(order_id))
     return pulse
 
 

@@ -19,7 +19,7 @@ from adapters.database import open_statements
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
 from domain.errors import NotFoundError
-from domain.line import Pulse, take_pulses
+from domain.line import Place, Pulse, take_pulses
 from domain.one_time_tokens import TokenKeyring
 from domain.order_groups import accept_together
 from domain.orders import Acceptance, Arrival
@@ -67,6 +67,15 @@ class Services:
     def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:
         pulses = self._take_pulses(order_ids)
         return [pulses.get(order_id) or NotFoundError("order") for order_id in order_ids]
+
+    @cached_property
+    def places(self) -> Groups[UUID, Mapping[UUID, Place]]:
+        """Tells where orders wait, together with those that are asked for meanwhile."""
+        return Groups(self._tell_places)
+
+    def _tell_places(self, order_ids: Sequence[UUID]) -> Sequence[Mapping[UUID, Place]]:
+        with self.statements() as session:
+            return [self.lines.find_places(session, order_ids)] * len(order_ids)
 
     @cached_property
     def gateway(self) -> PaymentGateway:

@@ -129,7 +129,7 @@ QUESTIONS = {
         {"pk_orders", "uq_order_items_order_id_tier_id"},
     ),
     "where in the line": (
-        lambda session: line.find_spots(session, key("order", 15_000)),
+        lambda session: line.find_spots(session, [key("order", 15_000)]),
         {"ix_order_items_line", "uq_order_items_order_id_tier_id"},
     ),
     "the whole of a line": (

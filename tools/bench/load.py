@@ -34,7 +34,8 @@ class Connection:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
-        self.number = -1
+        self.number: int | None = None
+        """The request under way."""
         self._received = b""
         self.socket = self._connect()
 
@@ -140,19 +141,23 @@ class Load:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
             self._send_again(connection)
             return
-        if answer is None:
+        number = connection.number
+        if answer is None or number is None:
             return
         if answer[0] == BUSY:
             self._send_again(connection)
             return
-        self.answered[connection.number] = time.perf_counter()
-        self.answers[connection.number] = answer
+        self.answered[number] = time.perf_counter()
+        self.answers[number] = answer
+        connection.number = None
         self._open -= 1
         self._idle.append(connection)
 
     def _send_again(self, connection: Connection) -> None:
-        self.resent += 1
-        connection.send(connection.number, self._requests[connection.number])
+        # A server may close a connection that has nothing under way.
+        if connection.number is not None:
+            self.resent += 1
+            connection.send(connection.number, self._requests[connection.number])
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def slow_disk(ground: Ground, random: Random) -> Round:
 def _sell(ground: Ground, sale: Sale, count: int, random: Random) -> Round:
     requests = purchases(ground, sale, count, random)
     ground.database.calm()
-    ground.market.wait_for_owners(sale)
+    ground.wait_for_consumers(sale)
     with Generator(ground.port, requests) as generator, ground.meter() as meter:
         answers = generator.go()
         wait_until_decided(ground.database, sale)
@@ -88,7 +88,7 @@ def _come_at_half_rate(ground: Ground, rate: float, random: Random) -> dict[str,
     sale = ground.market.open(quantity=count)
     requests = purchases(ground, sale, count, random)
     ground.database.calm()
-    ground.market.wait_for_owners(sale)
+    ground.wait_for_consumers(sale)
     with Generator(ground.port, requests, arrivals=at_random(rate / 2, count, random)) as generator:
         answers = generator.go()
         wait_until_decided(ground.database, sale)

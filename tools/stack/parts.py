@@ -111,7 +111,7 @@ def _web(plan: Plan) -> Part:
             *("--workers", str(plan.settings.web_workers), "--blocking-threads", str(plan.settings.web_threads)),
             *(
                 "--backpressure",
-                str(4 * plan.settings.web_threads),
+                str(max(64, 4 * plan.settings.web_threads)),
                 "--http1-header-read-timeout",
                 "10000",
                 "--respawn-failed-workers",

@@ -19,7 +19,7 @@ def _rows(session):
 
 
 def place_of(session, order_id):
-    return line.place_of(line.find_spots(session, order_id))
+    return line.place_of(line.find_spots(session, [order_id]))
 
 
 def ahead(session, order):

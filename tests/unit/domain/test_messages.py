@@ -9,7 +9,7 @@ IDS = [UUID(int=number) for number in range(1000)]
 
 class TestPack:
     @pytest.mark.parametrize(
-        ("orders", "each"), [(1, 1), (PARCELS, 1), (PARCELS + 1, 2), (2 * PARCELS, 2), (500, 16), (1000, 32)]
+        ("orders", "each"), [(1, 1), (PARCELS, 1), (PARCELS + 1, 2), (2 * PARCELS, 2), (500, 63), (1000, 125)]
     )
     def test_what_is_shared_goes_into_a_few_parcels_of_even_size(self, orders, each):
         parcels = pack(OpenPayment(order_id) for order_id in IDS[:orders])
