@@ -4,6 +4,9 @@ Each check returns a sentence for everything that breaks it. The rows' own consi
 counts is what those outside can see.
 """
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,8 +20,10 @@ from tools.faults.buyer import ENDED, Order
 from tools.faults.load import Load
 from tools.faults.market import Sale
 from tools.faults.world import World
+from tools.stack.environment import ROOT
 
 STATEMENT_SECONDS = 60.0
+AUDIT_SECONDS = 120.0
 LIVE = {"valid", "used"}
 
 BROKEN_ROWS = {
@@ -66,8 +71,25 @@ def check(scene: Scene) -> list[str]:
         _refusals(scene),
         _rows(scene),
         _statement(scene),
+        # Last, because it heals.
+        _audit(scene),
     )
     return [sentence for found in checks for sentence in found]
+
+
+def _audit(scene: Scene) -> Iterator[str]:
+    """`vendor audit` finds nothing either."""
+    audit = subprocess.run(
+        [sys.executable, "-m", "tools.cli", "audit"],
+        cwd=ROOT,
+        env={**os.environ, **scene.world.plan.variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=AUDIT_SECONDS,
+    )
+    if audit.returncode:
+        yield f"vendor audit fails:\n{audit.stdout}{audit.stderr}"
 
 
 def _orders(scene: Scene, buyer: Any) -> list[Order]:
