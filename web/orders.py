@@ -72,14 +72,14 @@ def submit_order(body: OrderRequest) -> Response:
 def _submit(body: OrderRequest) -> Response:
     purchase, now = _purchase(body), services().clock.now()
     offers = services().storefront.look([wish.tier_id for wish in purchase.wishes])
-    acceptance = services().acceptances.ask(Arrival(purchase, offers, now))
+    acceptance, place = services().together.accept(Arrival(purchase, offers, now))
     order_id, placement = acceptance.order_id, acceptance.placement
     if placement is None:
         response = _show(order_id, status=202)
         response.headers[REPLAYED] = "true"
     else:
         # Whoever is served already was at the head of the line.
-        place = services().places.ask(order_id).get(order_id, line.HEAD)
+        place = place or line.HEAD
         pulse = Pulse(purchase.buyer_id, placement.version, OrderStage.QUEUED, place)
         # By now it is committed, and the client as good as has it: the checker of the fairness log goes by this time.
         shown = placed_body(
@@ -137,12 +137,12 @@ def poll_order(path: OrderPath) -> Response:
 
 def _pulse(order_id: UUID) -> Pulse:
     """Return the pulse, with its place, of an order that the caller may see; strangers are told that there is none."""
-    pulse = services().pulses.ask(order_id)
+    pulse = services().together.pulse(order_id)
     if pulse.buyer_id != current_user_id():
         with services().statements() as session:
             orders.find(session, order_id, current_actor())
     if pulse.stage in WAITING:
-        pulse = replace(pulse, place=services().places.ask(order_id).get(order_id))
+        pulse = replace(pulse, place=services().together.place(order_id))
     return pulse
 
 

@@ -3,12 +3,11 @@
 Vendors' adapters are opened when first used, because importing them takes longer than starting the rest.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Semaphore
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from flask import Flask, current_app
 from sqlalchemy.orm import Session, sessionmaker
@@ -18,21 +17,17 @@ from adapters.clock import SystemClock
 from adapters.database import open_statements
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
-from domain.errors import NotFoundError
-from domain.line import Place, Pulse, take_pulses
 from domain.one_time_tokens import TokenKeyring
-from domain.order_groups import accept_together
-from domain.orders import Acceptance, Arrival
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, ReceiptSigner, Signer
 from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
 from settings import Settings
-from web.groups import Groups
 from web.lines import Lines
 from web.long_polls import WaitingRoom
 from web.receipts import Receipts
 from web.storefront import Storefront
+from web.together import Together
 
 if TYPE_CHECKING:
     from adapters.sendgrid_mailer import SendGridMailer
@@ -55,27 +50,9 @@ class Services:
         return open_statements(self.sessions)
 
     @cached_property
-    def acceptances(self) -> Groups[Arrival, Acceptance]:
-        """Accepts purchases, together with those that arrive meanwhile."""
-        return Groups(partial(accept_together, self.statements, self.admission_limits))
-
-    @cached_property
-    def pulses(self) -> Groups[UUID, Pulse]:
-        """Tells whether orders have moved, together with those that are asked for meanwhile."""
-        return Groups(self._tell_pulses)
-
-    def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:
-        pulses = self._take_pulses(order_ids)
-        return [pulses.get(order_id) or NotFoundError("order") for order_id in order_ids]
-
-    @cached_property
-    def places(self) -> Groups[UUID, Mapping[UUID, Place]]:
-        """Tells where orders wait, together with those that are asked for meanwhile."""
-        return Groups(self._tell_places)
-
-    def _tell_places(self, order_ids: Sequence[UUID]) -> Sequence[Mapping[UUID, Place]]:
-        with self.statements() as session:
-            return [self.lines.find_places(session, order_ids)] * len(order_ids)
+    def together(self) -> Together:
+        """What is asked for all who ask at the same time."""
+        return Together(self.statements, self.lines, self.admission_limits)
 
     @cached_property
     def gateway(self) -> PaymentGateway:
@@ -130,11 +107,7 @@ class Services:
     @cached_property
     def waiting_room(self) -> WaitingRoom:
         """At most a quarter of the threads may hold an answer back."""
-        return WaitingRoom(self.settings.web_threads // 4, self._take_pulses)
-
-    def _take_pulses(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Pulse]:
-        with self.statements() as session:
-            return take_pulses(session, order_ids)
+        return WaitingRoom(self.settings.web_threads // 4, self.together.take_pulses)
 
     @cached_property
     def admission_limits(self) -> AdmissionLimits:

@@ -1,0 +1,66 @@
+"""What requests that come together ask of the database in one go: to be accepted, to be told whether an order moved.
+
+docs/adr/0018 says what that is good for; how a group comes about is in groups.py.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from domain.errors import NotFoundError
+from domain.line import Place, Pulse, take_pulses
+from domain.order_groups import accept_together
+from domain.orders import Acceptance, Arrival
+from domain.rules.admission import AdmissionLimits
+from web.groups import Groups
+from web.lines import Lines
+
+Accepted = tuple[Acceptance, Place | None]
+"""An order, and where it waits: None where it was there before, or is served already."""
+
+
+class Together:
+    """The hot questions of a process, each asked for all who ask meanwhile."""
+
+    def __init__(self, open_session: Callable[[], Session], lines: Lines, limits: AdmissionLimits) -> None:
+        self._open_session = open_session
+        self._lines = lines
+        self._limits = limits
+        self._acceptances: Groups[Arrival, Accepted] = Groups(self._accept)
+        self._pulses: Groups[UUID, Pulse] = Groups(self._tell_pulses)
+        self._places: Groups[UUID, Mapping[UUID, Place]] = Groups(self._tell_places)
+
+    def accept(self, arrival: Arrival) -> Accepted:
+        """Take a purchase into the tiers' lines; raises what `domain.orders.accept` has as its outcome."""
+        return self._acceptances.ask(arrival)
+
+    def pulse(self, order_id: UUID) -> Pulse:
+        """Return an order's pulse, without its place; raise `NotFoundError` if there is no such order."""
+        return self._pulses.ask(order_id)
+
+    def place(self, order_id: UUID) -> Place | None:
+        """Return where an order waits, or None when no tier has it waiting."""
+        return self._places.ask(order_id).get(order_id)
+
+    def take_pulses(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Pulse]:
+        """Return the pulses of those of the orders that there are."""
+        with self._open_session() as session:
+            return take_pulses(session, order_ids)
+
+    def _accept(self, arrivals: Sequence[Arrival]) -> Sequence[Accepted | Exception]:
+        outcomes = accept_together(self._open_session, self._limits, arrivals)
+        made = [each.order_id for each in outcomes if isinstance(each, Acceptance) and not each.replayed]
+        places = self._find_places(made) if made else {}
+        return [each if isinstance(each, Exception) else (each, places.get(each.order_id)) for each in outcomes]
+
+    def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:
+        pulses = self.take_pulses(order_ids)
+        return [pulses.get(order_id) or NotFoundError("order") for order_id in order_ids]
+
+    def _tell_places(self, order_ids: Sequence[UUID]) -> Sequence[Mapping[UUID, Place]]:
+        return [self._find_places(order_ids)] * len(order_ids)
+
+    def _find_places(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Place]:
+        with self._open_session() as session:
+            return self._lines.find_places(session, order_ids)
