@@ -192,6 +192,21 @@ class TestFailure:
         order = till.read(paid)
         assert (order.refunded, order.payment_status) == (order.total, "refunded")
 
+    def test_an_order_that_ends_owes_what_came_back_before(self, till, paid):
+        till.refund(paid, 1000)
+        rest = till.request_refund(paid)
+        made = till.gateway.refunds[till.refunds(paid)[0].provider_transaction_id]
+        till.gateway.refunds[made.id] = replace(made, status="failed", failure_reason="lost_or_stolen_card")
+        till.receive(till.event({"object": "refund", "id": made.id}, "refund.failed"))
+        assert [refund.status for refund in till.refunds(paid)] == [AttemptStatus.FAILED, AttemptStatus.CREATED]
+        till.carry_out(rest)
+        assert states(till, paid) == [REFUNDED] * 3
+        owed = till.refunds(paid)[-1]
+        assert (owed.status, owed.amount) == (AttemptStatus.CREATED, 1000)
+        till.carry_out(owed.id)
+        order = till.read(paid)
+        assert (order.refunded, order.payment_status) == (order.total, "refunded")
+
 
 class TestFees:
     @pytest.fixture
