@@ -60,10 +60,18 @@ class TestImage:
             "pyproject.toml",
             "requirements.lock",
             "tools/__init__.py",
+            "tools/audit.py",
             "tools/cli.py",
             "docs/fairness/check.py",
         }
         assert packages <= copied
+
+    def test_it_holds_what_the_operators_commands_import(self):
+        copied = set(re.findall(r"tools/(\w+)\.py", DOCKERFILE))
+        sources = [(ROOT / "tools" / f"{name}.py").read_text() for name in copied]
+        imported = {name for source in sources for name in re.findall(r"^from tools\.(\w+)", source, re.MULTILINE)}
+        assert imported
+        assert imported <= copied
 
     def test_the_build_sees_only_what_it_copies(self):
         let_in = re.findall(r"^!(\S+?)/?$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
