@@ -69,7 +69,8 @@ class TestImage:
     def test_it_holds_what_the_operators_commands_import(self):
         copied = set(re.findall(r"tools/(\w+)\.py", DOCKERFILE))
         sources = [(ROOT / "tools" / f"{name}.py").read_text() for name in copied]
-        imported = {name for source in sources for name in re.findall(r"^from tools\.(\w+)", source, re.MULTILINE)}
+        found = [re.findall(r"^from tools(?:\.| import )(\w+)", source, re.MULTILINE) for source in sources]
+        imported = {name for names in found for name in names}
         assert imported
         assert imported <= copied
 
