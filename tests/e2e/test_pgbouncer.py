@@ -25,8 +25,8 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 SERVER_SESSIONS = 4
 BUYERS = 12
 SESSIONS = """
-    SELECT application_name, count(*) FROM pg_stat_activity
-    WHERE usename = 'vendor_app' AND pid <> pg_backend_pid() GROUP BY application_name
+    SELECT split_part(application_name, ' ', 1) AS name, count(*) FROM pg_stat_activity
+    WHERE usename = 'vendor_app' AND pid <> pg_backend_pid() GROUP BY name
 """
 
 

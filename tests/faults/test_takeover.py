@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from adapters.database import open_sessions
 from adapters.queue import Dispatcher, open_queue_app
-from domain.orders import Purchase, Wish, accept
+from domain.orders import Arrival, Purchase, Wish, accept
+from domain.rules.admission import AdmissionLimits
 from domain.storefront import read_offers
 from domain.tier_work import lock_key
 from tests.factories import UserFactory, bound_to
@@ -26,6 +27,8 @@ from tools.bench.fairness import Turn, find_unfair
 from tools.stack.environment import ROOT
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+
+LIMITS = AdmissionLimits(line_limit=50_000, line_stock_factor=3, line_spare=1000, waiting_orders_per_person=0)
 
 TIERS, BUYERS, MOST = 6, 4, 20_000
 START_SECONDS = 120
@@ -87,8 +90,8 @@ class Sale:
             tier_id, began = random.choice(self.ids), time.monotonic()
             purchase = Purchase(person, self._offers[tier_id].event_id, [Wish(tier_id, 1)], str(uuid4()), "f" * 64)
             with self._sessions.begin() as session:
-                order_id = accept(session, purchase, self._offers, datetime.now(UTC)).order_id
-            self._bought[tier_id].append(Bought(order_id, began, time.monotonic()))
+                (made,) = accept(session, [Arrival(purchase, self._offers, datetime.now(UTC))], LIMITS)
+            self._bought[tier_id].append(Bought(made.order_id, began, time.monotonic()))
 
     def rows(self, statement, **values):
         with self._engine.connect() as connection:
