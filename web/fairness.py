@@ -65,7 +65,8 @@ def download_checker() -> Response:
 
 def _may_still_sell(offer: Offer, now: datetime) -> bool:
     is_early = offer.sale_starts_at is not None and now < offer.sale_starts_at
-    return (is_early or offer.is_on_sale(now)) and not offer.is_sold_out
+    # A tier that takes no new orders for the time being may take them again.
+    return (is_early or offer.is_open(now)) and not offer.is_sold_out
 
 
 def _lines(known: Services, offer: Offer, head: HeadBody) -> Iterator[bytes]:

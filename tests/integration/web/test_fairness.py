@@ -134,7 +134,8 @@ class TestLog:
 
     def test_is_not_published_while_the_sale_goes_on(self, client, make_tier, clock):
         coming = clock.now() + timedelta(days=1)
-        for tier in (make_tier(), make_tier(is_paused=True), make_tier(sale_starts_at=coming)):
+        for state in ({}, {"is_paused": True}, {"is_draining": True}, {"sale_starts_at": coming}):
+            tier = make_tier(**state)
             answer = client.get(f"{API}/tiers/{tier.id}/fairness")
             assert (answer.status_code, answer.json["code"]) == (409, "sale-not-over")
 
