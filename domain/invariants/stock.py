@@ -1,6 +1,6 @@
 """Invariants of the tiers: their counters, their owners, and the line before them.
 
-A chain of decisions, where there is one, is checked here too: one more `Invariant` in `INVARIANTS`.
+Of a tier's public log only its length and its end are checked: the hashes in between are for the published checker.
 """
 
 from sqlalchemy import text
@@ -109,11 +109,28 @@ _ONE_OWNER = text("""
     ORDER BY tier.id LIMIT :most
 """)
 
+# Entries and head are written in one transaction; no entry can be changed or deleted by the application.
+_LOG_IS_WHOLE = text("""
+    SELECT tier.id, tier.name,
+        format('its head is at %s, its log has %s entries up to %s%s', tier.fairness_position, log.entries, log.last,
+               CASE WHEN final.hash <> tier.fairness_hash THEN ', which ends otherwise' ELSE '' END) AS fault
+    FROM ticket_tiers AS tier
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS entries, coalesce(max(position), 0) AS last FROM fairness_entries WHERE tier_id = tier.id
+    ) AS log
+    LEFT JOIN fairness_entries AS final ON final.tier_id = tier.id AND final.position = tier.fairness_position
+    WHERE tier.event_id = ANY(:event_ids)
+      AND ((log.entries, log.last) <> (tier.fairness_position, tier.fairness_position)
+           OR final.hash IS DISTINCT FROM tier.fairness_hash AND tier.fairness_position > 0)
+    ORDER BY tier.id LIMIT :most
+""")
+
 INVARIANTS = (
     Invariant("never_oversold", "No tier has given more than it has.", _NEVER_OVERSOLD),
     Invariant("counters_equal_rows", "A tier's counters are what its rows say.", _COUNTERS_EQUAL_ROWS, heals.recount),
     Invariant("tickets_within_sold", "No tier has more live tickets than it has sold.", _TICKETS_WITHIN_SOLD),
     Invariant("served_in_sequence", "Nobody is decided before those who came earlier.", _SERVED_IN_SEQUENCE),
+    Invariant("log_is_whole", "A tier's public log is whole, up to its head.", _LOG_IS_WHOLE),
     Invariant("lines_move", "A line that is not paused moves.", _LINES_MOVE, heals.ring_tier),
     Invariant("one_owner", "Each tier on sale is served by exactly one allocator.", _ONE_OWNER, may_pass=True),
 )

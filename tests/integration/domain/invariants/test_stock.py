@@ -122,6 +122,26 @@ class TestServedInSequence:
         assert "served_in_sequence" not in house.broken(house.now + timedelta(minutes=2))
 
 
+class TestLogIsWhole:
+    @pytest.mark.parametrize(
+        ("damage", "fault"),
+        [
+            ("DELETE FROM fairness_entries WHERE tier_id = :id AND position = 1", "has 1 entries up to 2"),
+            ("DELETE FROM fairness_entries WHERE tier_id = :id AND position = 2", "has 1 entries up to 1"),
+            ("UPDATE fairness_entries SET hash = commitment WHERE tier_id = :id AND position = 2", "ends otherwise"),
+            ("UPDATE ticket_tiers SET fairness_position = 1 WHERE id = :id", "its head is at 1"),
+        ],
+    )
+    def test_names_the_tier_whose_log_was_tampered_with(self, house, damage, fault):
+        house.order()
+        house.serve()
+        assert house.broken() == {}
+        house.corrupt(damage, id=house.tier_id)
+        (breach,) = house.look()["log_is_whole"]
+        assert (breach.id, breach.can_heal) == (house.tier_id, False)
+        assert fault in breach.fault
+
+
 class TestLinesMove:
     def test_names_the_tier_and_rings_for_it(self, house):
         order_id = house.order()
