@@ -75,9 +75,9 @@ SWITCH_SECONDS = 0.001
 def create_app(settings: Settings | None = None, services: Services | None = None) -> TicketVendor:
     """Return the web app; a server calls it without arguments, tests bring what they want to replace."""
     settings = settings or (services.settings if services else load())
-    sys.setswitchinterval(SWITCH_SECONDS)
     if services is None:
         set_up_logs(settings.log_level, process="web")
+        sys.setswitchinterval(SWITCH_SECONDS)
         services = open_services(settings)
     app = TicketVendor(
         "web",

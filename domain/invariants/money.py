@@ -11,15 +11,18 @@ from domain.models.payments import OPEN_STATUSES
 
 _OPEN = [status.value for status in OPEN_STATUSES]
 
-# What is left of the money after all refunds that are under way. A bank that disputes decides for itself, and where
-# somebody went in the money of a closed order was earned.
-_CAPTURED_IS_SETTLED = text("""
-    WITH kept AS (
+_KEPT = """WITH kept AS (
         SELECT entry.order_id, sum(entry.amount) AS amount
         FROM orders JOIN ledger_entries AS entry ON entry.order_id = orders.id
         WHERE orders.event_id = ANY(:event_ids) AND entry.kind <> 'fee'
         GROUP BY entry.order_id
-    )
+    )"""
+"""What the ledger says is left of each order's money, fees aside."""
+
+# What is left of the money after all refunds that are under way. A bank that disputes decides for itself, and where
+# somebody went in the money of a closed order was earned.
+_CAPTURED_IS_SETTLED = text(f"""
+    {_KEPT}
     SELECT orders.id, orders.number AS name,
         format('%s, and keeps %s of %s %s, of which %s are on their way back', orders.stage, kept.amount, orders.total,
                orders.currency, pending.returning) AS fault
@@ -39,7 +42,7 @@ _CAPTURED_IS_SETTLED = text("""
             SELECT FROM tickets WHERE tickets.order_id = orders.id AND tickets.checked_in_at IS NOT NULL)
       END
     ORDER BY orders.id LIMIT :most
-""").bindparams(open=_OPEN)
+""").bindparams(open=_OPEN)  # noqa: S608 a statement of ours
 
 _TICKETS_ARE_PAID = text("""
     SELECT orders.id, orders.number AS name,
@@ -118,13 +121,8 @@ _LEDGER_EQUALS_ATTEMPTS = text("""
 """)
 
 # A second charge is counted when its refund has come through.
-_REFUNDED_IS_COUNTED = text("""
-    WITH kept AS (
-        SELECT entry.order_id, sum(entry.amount) AS amount
-        FROM orders JOIN ledger_entries AS entry ON entry.order_id = orders.id
-        WHERE orders.event_id = ANY(:event_ids) AND entry.kind <> 'fee'
-        GROUP BY entry.order_id
-    )
+_REFUNDED_IS_COUNTED = text(f"""
+    {_KEPT}
     SELECT orders.id, orders.number AS name,
         format('%s of %s count as refunded, by the ledger %s are kept', orders.refunded, orders.total,
                coalesce(kept.amount, 0)) AS fault,
@@ -138,7 +136,7 @@ _REFUNDED_IS_COUNTED = text("""
         SELECT FROM payment_transactions AS attempt
         WHERE attempt.order_id = orders.id AND attempt.kind = 'refund' AND attempt.status = ANY(:open))
     ORDER BY orders.id LIMIT :most
-""").bindparams(open=_OPEN)
+""").bindparams(open=_OPEN)  # noqa: S608 a statement of ours
 
 _ONE_LIVE_INTENT = text("""
     SELECT orders.id, orders.number AS name,
