@@ -65,7 +65,7 @@ def read_event(session: Session, actor: Actor, event_id: UUID) -> Event:
         .options(contains_eager(Event.promoter))
         .where(Event.id == event_id, Event.deleted_at.is_(None))
     )
-    if event is None or not may_see(event, actor):
+    if event is None or not may_see(session, event, actor):
         raise NotFoundError("event")
     return event
 

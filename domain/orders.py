@@ -18,13 +18,13 @@ from domain.audit import Actor
 from domain.errors import BusyError, ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
-from domain.ownership import may_edit
+from domain.ownership import may
 from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
 from domain.rules.money import MAXIMUM_CHARGE
 from domain.rules.pricing import Line, Totals, add_up, price_line
-from domain.rules.states import AttemptKind, OrderReason, OrderStage
+from domain.rules.states import AttemptKind, OrderReason, OrderStage, TeamRight
 from domain.storefront import Offer
 from domain.transitions import give_up, lock_order
 
@@ -208,14 +208,14 @@ _WHOLE = (
 
 
 def find(session: Session, order_id: UUID, viewer: Actor) -> Order:
-    """Return an order with its items and timeline, for its buyer, its event's promoter or an admin.
+    """Return an order with its items and timeline, for its buyer, or whoever sells for its event.
 
     Raises `NotFoundError` for everybody else.
     """
     order = session.scalar(
         select(Order).where(Order.id == order_id).options(*_WHOLE).execution_options(populate_existing=True)
     )
-    if order is None or not (order.user_id == viewer.user_id or may_edit(order.event, viewer)):
+    if order is None or not (order.user_id == viewer.user_id or may(session, order.event, viewer, TeamRight.SELL)):
         raise NotFoundError("order")
     return order
 
@@ -262,11 +262,11 @@ def lock_for_buyer(session: Session, order_id: UUID, buyer_id: UUID | None) -> O
 
 
 def lock_for_promoter(session: Session, order_id: UUID, actor: Actor) -> Order:
-    """Lock an order of the actor's own event, or any for an admin; raise `NotFoundError` for the rest."""
+    """Lock an order of an event that the actor sells for; raise `NotFoundError` for the rest."""
     order = lock_order(session, order_id)
     if order is not None:
         event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
-        if may_edit(event, actor):
+        if may(session, event, actor, TeamRight.SELL):
             return order
     raise NotFoundError("order")
 

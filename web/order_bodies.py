@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from domain.audit import Actor
 from domain.fairness import PlaceInLine, place_of
 from domain.line import Place
@@ -32,6 +34,7 @@ from web.schemas.orders import (
 
 
 def order_body(
+    session: Session,
     order: Order,
     *,
     place: Place | None,
@@ -63,7 +66,7 @@ def order_body(
         timeline=[TimelineBody.model_validate(entry) for entry in order.timeline],
         created_at=order.created_at,
         server_time=now,
-        links=_links(order, may_refund=may_refund(order, tickets, viewer, now)),
+        links=_links(order, may_refund=may_refund(session, order, tickets, viewer, now)),
     )
 
 

@@ -153,6 +153,7 @@ def _show(order_id: UUID, *, status: int) -> Response:
         paying = [order_id] if order.stripe_payment_intent_id else []
         issued = [order_id] if order.confirmed_at else []
         body = order_body(
+            session,
             order,
             place=place,
             attempt=orders.find_last_charges(session, paying).get(order_id),
@@ -175,6 +176,7 @@ def list_orders(query: PageArguments) -> Response:
         charges = orders.find_last_charges(session, [order.id for order in page])
         items = [
             order_body(
+                session,
                 order,
                 place=services().lines.find_place(session, order.id) if order.stage in WAITING else None,
                 attempt=charges.get(order.id),

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from domain import catalog, listings, tiers
 from domain.errors import NotFoundError
 from domain.models import TicketTier
-from domain.ownership import may_edit
+from domain.ownership import rights_in
 from domain.rules.states import UserRole
 from domain.storefront import Offer, read_event_offers, read_offers
 from web.addresses import API
@@ -42,7 +42,7 @@ def list_tiers(path: EventPath) -> Response:
     """Return the tiers that can be bought; to their promoter and to admins all of them, with what was sold."""
     with services().sessions() as session:
         event = listings.read_event(session, current_actor(), path.event_id)
-        is_own, now = may_edit(event, current_actor()), services().clock.now()
+        is_own, now = bool(rights_in(session, event, current_actor())), services().clock.now()
         offers = read_event_offers(session, event.id)
         rows = [tier for tier in catalog.read_tiers(session, event.id) if tier.id in offers]
         items = [TierBody.of(tier, offers[tier.id], now, is_own=is_own) for tier in rows if is_own or tier.is_active]

@@ -1,6 +1,6 @@
 """The tables, one file per family; this page names them all."""
 
-from domain.models.accounts import AccountToken, Promoter, RefreshToken, User
+from domain.models.accounts import AccountToken, Promoter, RefreshToken, TeamMember, User
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
@@ -31,6 +31,7 @@ __all__ = [
     "Promoter",
     "RefreshToken",
     "Statement",
+    "TeamMember",
     "Ticket",
     "TicketTier",
     "TimelineEntry",

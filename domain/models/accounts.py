@@ -3,7 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, literal_column, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, func, literal_column, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from domain.models.base import Base, Identified, SoftDeleted, Timestamped, value_enum
@@ -115,6 +116,29 @@ class Promoter(Identified, Timestamped, Base):
     @property
     def display_name(self) -> str:
         return self.company_name or self.user.full_name
+
+
+class TeamMember(Identified, Timestamped, Base):
+    """A person whom a promoter lets work on their events."""
+
+    __tablename__ = "team_members"
+
+    promoter_id: Mapped[UUID] = mapped_column(ForeignKey("promoters.id"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    rights: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """Values of `TeamRight`."""
+
+    user: Mapped[User] = relationship(lazy="raise")
+
+    __table_args__ = (
+        CheckConstraint(
+            "rights <@ ARRAY['manage', 'sell', 'scan'] AND cardinality(rights) BETWEEN 1 AND 3", name="rights"
+        ),
+        # Who is in the team, and whether somebody is.
+        UniqueConstraint("promoter_id", "user_id"),
+        # The teams that a person is in.
+        Index("ix_team_members_user_id", "user_id"),
+    )
 
 
 class RefreshToken(Identified, Base):

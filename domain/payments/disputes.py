@@ -16,12 +16,11 @@ from sqlalchemy.orm import Session, contains_eager, sessionmaker
 from domain import audit, tickets
 from domain.audit import Actor
 from domain.buyers import tell_buyer
-from domain.errors import ForbiddenError, VendorError
-from domain.listings import read_event
+from domain.errors import VendorError
 from domain.messages import FollowDispute, Message
 from domain.models import LedgerEntry, Order, PaymentTransaction, Ticket
 from domain.models.payments import OPEN_STATUSES
-from domain.ownership import may_edit
+from domain.ownership import find_event
 from domain.payments import attempts, ledger, refunds, returned_tickets
 from domain.ports import Dispute, PaymentGateway
 from domain.rules.lifecycle import CONFIRMED
@@ -32,6 +31,7 @@ from domain.rules.states import (
     OrderStage,
     OrderStatus,
     PaymentStatus,
+    TeamRight,
     TicketStatus,
 )
 from domain.transitions import move
@@ -231,8 +231,7 @@ def list_disputes(
 
     Raises `NotFoundError` if the actor may not see the event, `ForbiddenError` if it is not theirs.
     """
-    if not may_edit(read_event(session, actor, event_id), actor):
-        raise ForbiddenError("Only the promoter of this event may see that.")
+    find_event(session, actor, event_id, TeamRight.SELL)
     blocked = (
         select(func.count())
         .where(Ticket.order_id == Order.id, Ticket.blocked_at.is_not(None))

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session, joinedload
 from domain.audit import Actor
 from domain.errors import ConflictError, ForbiddenError, NotFoundError
 from domain.models import Event, Order, Ticket
-from domain.ownership import may_edit
+from domain.ownership import may
 from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.refunds import buyers_deadline
-from domain.rules.states import TicketStatus, UserRole
+from domain.rules.states import TeamRight, TicketStatus, UserRole
 from domain.transitions import lock_order
 
 NOT_ALLOWED = "refund-not-allowed"
@@ -28,11 +28,11 @@ def lock_for_refund(session: Session, order_id: UUID, actor: Actor) -> tuple[Ord
     if order is None:
         raise NotFoundError("order")
     event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
-    if _sells(event, actor):
+    if _sells(session, event, actor):
         return order, event, True
     if order.user_id == actor.user_id:
         return order, event, False
-    if may_edit(event, actor):
+    if may(session, event, actor, TeamRight.SELL):
         raise ForbiddenError("Your role does not allow this.")
     raise NotFoundError("order")
 
@@ -51,20 +51,21 @@ def require_policy(order: Order, event: Event, tickets: Sequence[Ticket], now: d
             raise ConflictError(f"{obstacle}{hint}", code=NOT_ALLOWED, pointer=pointer)
 
 
-def may_refund(order: Order, tickets: Sequence[Ticket], viewer: Actor, now: datetime) -> bool:
+def may_refund(session: Session, order: Order, tickets: Sequence[Ticket], viewer: Actor, now: datetime) -> bool:
     """Tell whether the viewer could ask for a refund of the order now, in whole or by ticket."""
     left = [ticket for ticket in tickets if ticket.status in LIVE and ticket.refund_id is None]
     if order.stage not in CONFIRMED or order.refunded >= order.total or not left:
         return False
-    if _sells(order.event, viewer):
+    if _sells(session, order.event, viewer):
         return True
     hours = order.event.buyer_refund_hours
     is_open = hours is not None and now < buyers_deadline(order.event.starts_at, hours)
     return order.user_id == viewer.user_id and is_open and any(_obstacle(order, ticket) is None for ticket in left)
 
 
-def _sells(event: Event, actor: Actor) -> bool:
-    return actor.role in {UserRole.PROMOTER, UserRole.ADMIN} and may_edit(event, actor)
+def _sells(session: Session, event: Event, actor: Actor) -> bool:
+    is_demoted = event.promoter.user_id == actor.user_id and actor.role is UserRole.USER
+    return not is_demoted and may(session, event, actor, TeamRight.SELL)
 
 
 def _obstacle(order: Order, ticket: Ticket) -> str | None:

@@ -16,15 +16,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased, sessionmaker
 
 from domain.audit import Actor
-from domain.errors import ForbiddenError, NotFoundError, VendorError
-from domain.listings import read_event
+from domain.errors import NotFoundError, VendorError
 from domain.messages import MakeStatement, Message, announce
 from domain.models import Event, LedgerEntry, Order, Statement
 from domain.models.base import JSONObject
-from domain.ownership import may_edit
+from domain.ownership import find_event
 from domain.payments.sales import read_sales
 from domain.ports import ChargeReading, PaymentGateway
 from domain.rules.statements import Captured, Comparison, Mismatch, Money, compare
+from domain.rules.states import TeamRight
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +84,7 @@ def consult(session: Session, actor: Actor, event_id: UUID, now: datetime) -> tu
 
     Raises `NotFoundError` if the actor may not see the event, `ForbiddenError` if they may not see its money.
     """
-    event = read_event(session, actor, event_id)
-    if not may_edit(event, actor):
-        raise ForbiddenError("Only the promoter of this event may see its money.")
+    find_event(session, actor, event_id, TeamRight.SELL)
     last = session.scalar(
         select(Statement)
         .where(Statement.event_id == event_id, Statement.made_at.is_not(None))

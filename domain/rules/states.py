@@ -9,6 +9,18 @@ class UserRole(StrEnum):
     ADMIN = auto()
 
 
+class TeamRight(StrEnum):
+    """What a member of a promoter's team may do, in all of the promoter's events; the promoter may do everything.
+
+    `manage` sets up events, tiers, codes and announcements; `sell` sees and decides orders, attendees and figures;
+    `scan` works at the door.
+    """
+
+    MANAGE = auto()
+    SELL = auto()
+    SCAN = auto()
+
+
 class EventStatus(StrEnum):
     DRAFT = auto()
     PUBLISHED = auto()

@@ -3,7 +3,14 @@
 `UserFactory(session=session, …)` writes into that session, and so do all within `with bound_to(session):`.
 """
 
-from tests.factories.accounts import PASSWORD, AccountTokenFactory, PromoterFactory, RefreshTokenFactory, UserFactory
+from tests.factories.accounts import (
+    PASSWORD,
+    AccountTokenFactory,
+    PromoterFactory,
+    RefreshTokenFactory,
+    TeamMemberFactory,
+    UserFactory,
+)
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
@@ -38,6 +45,7 @@ __all__ = [
     "PromoterFactory",
     "RefreshTokenFactory",
     "StatementFactory",
+    "TeamMemberFactory",
     "TicketFactory",
     "TicketTierFactory",
     "TimelineEntryFactory",

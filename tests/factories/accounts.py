@@ -7,8 +7,8 @@ import factory
 from uuid_utils.compat import uuid7
 
 from adapters.password_hasher import PasswordHasher
-from domain.models import AccountToken, Promoter, RefreshToken, User
-from domain.rules.states import AccountTokenPurpose, StripeAccountState, UserRole, VerificationStatus
+from domain.models import AccountToken, Promoter, RefreshToken, TeamMember, User
+from domain.rules.states import AccountTokenPurpose, StripeAccountState, TeamRight, UserRole, VerificationStatus
 from tests.factories.base import RowFactory, from_now
 
 PASSWORD = "correct horse battery staple"
@@ -48,6 +48,15 @@ class PromoterFactory(RowFactory):
     )
     city = "Berlin"
     country = "DE"
+
+
+class TeamMemberFactory(RowFactory):
+    class Meta:
+        model = TeamMember
+
+    promoter_id = factory.LazyFunction(lambda: PromoterFactory().id)
+    user = factory.SubFactory(UserFactory)
+    rights = factory.LazyFunction(lambda: [TeamRight.SCAN])
 
 
 class RefreshTokenFactory(RowFactory):

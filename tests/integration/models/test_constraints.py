@@ -31,6 +31,7 @@ from tests.factories import (
     PromoterFactory,
     RefreshTokenFactory,
     StatementFactory,
+    TeamMemberFactory,
     TicketFactory,
     TicketTierFactory,
     UserFactory,
@@ -61,6 +62,7 @@ CASES = {
     "ck_promoters_stripe_account_has_state": (PromoterFactory, {"stripe_account_state": "none"}),
     "ck_refresh_tokens_expires_later": (RefreshTokenFactory, {"expires_at": EARLY}),
     "ck_account_tokens_expires_later": (AccountTokenFactory, {"expires_at": EARLY}),
+    "ck_team_members_rights": (TeamMemberFactory, {"rights": ["scan", "own"]}),
     # What is for sale.
     "ck_events_title_length": (EventFactory, {"title": ""}),
     "ck_events_slug_shape": (EventFactory, {"slug": "Not A Slug"}),
