@@ -22,7 +22,7 @@ from tools.stack.stripe.store import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STORIES, STEPS = 200, 40
+STORIES, STEPS = 100, 40
 METHODS = (
     *("pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_chargeDeclined"),
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required", "pm_card_nonsense"),
@@ -129,6 +129,10 @@ class Story(RuleBasedStateMachine):
     @rule(pick=ANY, method=st.sampled_from(METHODS))
     def pay_by_client(self, pick, method):
         self.world.pay_by_client(self._some(pick, *PAYABLE, OrderStage.CLOSED), method)
+
+    @rule(pick=ANY)
+    def pay_too_late(self, pick):
+        self.world.pay_by_client(self._some(pick, OrderStage.CLOSED), "pm_card_visa")
 
     @rule(pick=ANY, outcome=st.sampled_from(["succeed", "fail"]))
     def decide(self, pick, outcome):
