@@ -49,13 +49,15 @@ def declare_queue(name: str, url: str) -> Queue:
 
     RabbitMQ refuses to declare a queue again with other arguments, so they stand here alone.
     """
+    # A ring may be lost: no broker keeps it until it is answered, which over Redis costs more than the answer does.
+    is_tiers = name.startswith(TIER_QUEUE_PREFIX)
     if not speaks_amqp(url):
-        return Queue(name, routing_key=name)
+        return Queue(name, routing_key=name, no_ack=is_tiers)
     # Replicated over the nodes of a cluster, so that the loss of one stops nothing (rabbitmq.com/docs/quorum-queues).
     arguments: dict[str, Any] = {"x-queue-type": "quorum"}
-    if name.startswith(TIER_QUEUE_PREFIX):
+    if is_tiers:
         arguments |= {"x-single-active-consumer": True, "x-expires": TIER_QUEUE_KEPT_SECONDS * 1000}
-    return Queue(name, routing_key=name, queue_arguments=arguments)
+    return Queue(name, routing_key=name, no_ack=is_tiers, queue_arguments=arguments)
 
 
 def know_queue(app: Celery, name: str) -> Queue:

@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
 from domain import fairness, offers, tier_rows, whole_line
+from domain.allocation_records import Found
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
+from domain.person_limits import count_per_person
 from domain.rules.allocation import Claim, Verdict
 from domain.rules.clocks import Clocks
 from domain.rules.fairness import EntryKind
@@ -51,7 +53,7 @@ def serve_together(
     """
     wishes, line = records.find_work(session, tier_ids, batch, only)
     # Orders by id, then events and tiers: the order in which everybody locks.
-    records.lock_orders(session, [row.order_id for row in (*wishes, *line)])
+    records.lock_orders(session, [row.order_id for row in (*wishes.items, *line.items)])
     turns = tier_rows.lock(session, tier_ids)
     a_round = _Round(session, turns, now, clocks)
     # A flush between two statements would write the tiers one after the other.
@@ -116,16 +118,16 @@ class _Round:
         self.session, self.turns, self.now, self.clocks = session, turns, now, clocks
         self.tiers = {turn.tier.id: turn.tier for turn in turns}
 
-    def grant(self, wishes: Rows) -> None:
+    def grant(self, wishes: Found) -> None:
         """Bring items to the states that others asked for."""
-        by_tier = _by_tier(wishes)
+        by_tier = _by_tier(wishes.items)
         for turn in self.turns:
-            turn.wishes = by_tier.get(turn.tier.id, ())
+            turn.wishes, turn.more = by_tier.get(turn.tier.id, ()), turn.tier.id in wishes.left_over
             # Those who keep the line are told who leaves it undecided. Nobody but this consumer changes an item's
             # state, so who waited at the first look waits still.
             leaving = [wish.id for wish in turn.wishes if wish.waits]
             turn.tier.withdrawn += whole_line.withdraw(self.session, leaving, turn.tier.withdrawn)
-        granted = _by_tier(records.grant_wishes(self.session, [wish.id for wish in wishes]))
+        granted = _by_tier(records.grant_wishes(self.session, [wish.id for wish in wishes.items]))
         for turn in self.turns:
             items = granted.get(turn.tier.id, ())
             turn.tier.reserved += sum(item.reserved for item in items)
@@ -170,21 +172,19 @@ class _Round:
         limited = [
             tier_id for tier_id, line in lines.items() if line and self.tiers[tier_id].max_per_person is not None
         ]
-        people = {claim.person for tier_id in limited for claim in lines[tier_id]}
-        return records.count_per_person(self.session, limited, people)
+        sought = {(tier_id, claim.person) for tier_id in limited for claim in lines[tier_id]}
+        return count_per_person(self.session, sought)
 
-    def decide(self, line: Rows, batch: int, *, with_entries: bool) -> None:
+    def decide(self, line: Found, batch: int, *, with_entries: bool) -> None:
         """Decide who waits: the orders of this batch, and the waitlist's entries that stand among them."""
-        found = _by_tier(line)
-        turns = [turn for turn in self.turns if turn.moves and len(turn.wishes) < batch]
+        found = _by_tier(line.items)
+        # Nobody is refused while more stock may be coming back.
+        turns = [turn for turn in self.turns if turn.moves and not turn.more]
         # Read again: somebody may have cancelled between the first look and the lock.
         ids = [row.id for turn in turns for row in found.get(turn.tier.id, ())]
         items = _by_tier(records.read_line(self.session, ids))
-        for turn in self.turns:
-            # Nobody is refused while more stock may be coming back.
-            turn.more = len(turn.wishes) == batch
         for turn in turns:
-            turn.line, turn.more = items.get(turn.tier.id, ()), len(found.get(turn.tier.id, ())) == batch
+            turn.line, turn.more = items.get(turn.tier.id, ()), turn.tier.id in line.left_over
             if with_entries and turn.has_entries:
                 turn.entries = self._find_entries(turn, batch)
         taken = self._count_taken({turn.tier.id: turn.claims for turn in turns})

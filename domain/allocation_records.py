@@ -4,7 +4,8 @@ What is decided stands in `domain/allocation.py`.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,33 +16,51 @@ from sqlalchemy.orm import Session
 from domain.rules.lifecycle import sources_of, status_of
 from domain.rules.states import InventoryState, OrderReason, OrderStage
 
-# Who asks for stock again comes last, when all that is coming back has come.
+# Who asks for stock again comes last, when all that is coming back has come. One more than a batch is read, so that a
+# tier which has just a batch is known to have no more, and has no second round that would find nothing.
 _FIND_WORK = text("""
-    SELECT item.id, item.order_id, item.tier_id, item.is_wish, item.waits
+    SELECT item.id, item.order_id, item.tier_id, item.is_wish, item.waits, item.place > :batch AS is_left_over
     FROM unnest(CAST(:tier_ids AS uuid[])) AS turn (tier_id) CROSS JOIN LATERAL (
-        (SELECT id, order_id, tier_id, true AS is_wish, inventory_state = 'queued' AS waits FROM order_items
+        (SELECT id, order_id, tier_id, true AS is_wish, inventory_state = 'queued' AS waits,
+                row_number() OVER (ORDER BY desired_state = 'reserved', sequence) AS place
+         FROM order_items
          WHERE tier_id = turn.tier_id AND desired_state IS NOT NULL
            AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
-         ORDER BY desired_state = 'reserved', sequence LIMIT :batch)
+         ORDER BY desired_state = 'reserved', sequence LIMIT :batch + 1)
         UNION ALL
-        (SELECT id, order_id, tier_id, false, true FROM order_items
+        (SELECT id, order_id, tier_id, false, true, row_number() OVER (ORDER BY sequence) AS place
+         FROM order_items
          WHERE tier_id = turn.tier_id AND inventory_state = 'queued' AND desired_state IS NULL
            AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
-         ORDER BY sequence LIMIT :batch)
+         ORDER BY sequence LIMIT :batch + 1)
     ) AS item
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Items that a round may look at, and the tiers that have more of them than it takes on."""
+
+    items: list[Row[Any]] = field(default_factory=list)
+    left_over: set[UUID] = field(default_factory=set)
+
+
 def find_work(
     session: Session, tier_ids: Sequence[UUID], batch: int, only: Sequence[UUID] | None
-) -> tuple[list[Row[Any]], list[Row[Any]]]:
+) -> tuple[Found, Found]:
     """Return the items that somebody wants in another state, and the head of each line: not locked yet.
 
     Of each kind there are at most `batch` for each tier.
     """
     values = {"tier_ids": list(tier_ids), "batch": batch, "only": None if only is None else list(only)}
-    rows = session.execute(_FIND_WORK, values).all()
-    return [row for row in rows if row.is_wish], [row for row in rows if not row.is_wish]
+    wishes, line = Found(), Found()
+    for row in session.execute(_FIND_WORK, values).all():
+        found = wishes if row.is_wish else line
+        if row.is_left_over:
+            found.left_over.add(row.tier_id)
+        else:
+            found.items.append(row)
+    return wishes, line
 
 
 _LOCK_ORDERS = text("SELECT id FROM orders WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
@@ -144,30 +163,9 @@ _READ_LINE = text("""
 """)
 
 
-def read_line(session: Session, item_ids: Sequence[UUID]) -> list[Row[Any]]:
+def read_line(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any]]:
     """Return those of the items that still wait, in sequence, now that their orders are locked."""
-    return list(session.execute(_READ_LINE, {"ids": list(item_ids)})) if item_ids else []
-
-
-_COUNT_PER_PERSON = text("""
-    SELECT item.tier_id, orders.user_id, sum(item.quantity - item.returned) AS taken
-    FROM orders JOIN order_items AS item ON item.order_id = orders.id
-    WHERE orders.user_id = ANY(:people) AND item.tier_id = ANY(:tier_ids)
-      AND item.inventory_state IN ('reserved', 'sold')
-    GROUP BY item.tier_id, orders.user_id
-""")
-
-
-def count_per_person(
-    session: Session, tier_ids: Collection[UUID], people: Collection[UUID]
-) -> Mapping[UUID, Mapping[UUID, int]]:
-    """Return how many tickets each of these people holds of each of these tiers; tiers without any are left out."""
-    taken: dict[UUID, dict[UUID, int]] = defaultdict(dict)
-    if tier_ids and people:
-        rows = session.execute(_COUNT_PER_PERSON, {"people": list(people), "tier_ids": list(tier_ids)})
-        for row in rows:
-            taken[row.tier_id][row.user_id] = int(row.taken)
-    return taken
+    return session.execute(_READ_LINE, {"ids": list(item_ids)}).all() if item_ids else []
 
 
 _SET_STATE = text("""
@@ -198,7 +196,7 @@ def find_siblings(
     """Return what these orders want besides the known items, by order."""
     siblings: dict[UUID, list[Row[Any]]] = defaultdict(list)
     if order_ids:
-        for row in session.execute(_FIND_SIBLINGS, {"order_ids": list(order_ids), "known": list(known)}):
+        for row in session.execute(_FIND_SIBLINGS, {"order_ids": list(order_ids), "known": list(known)}).all():
             siblings[row.order_id].append(row)
     return siblings
 

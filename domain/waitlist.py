@@ -12,7 +12,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload, undefer
 
 from domain import audit
-from domain.allocation_records import count_per_person
 from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.line import COUNTED
@@ -20,6 +19,7 @@ from domain.messages import Message, NotifyOffer, OpenPayment, ServeTier, announ
 from domain.models import Order, TicketTier, User, Waitlist
 from domain.models.base import SALE_SEQUENCE
 from domain.notifications import queue_mail
+from domain.person_limits import count_per_person
 from domain.rules.clocks import Clocks
 from domain.rules.states import OrderReason, OrderStage, WaitlistStatus
 from domain.storefront import Offer, read_offers
@@ -76,7 +76,7 @@ def _wanted_by_line(session: Session, offer: Offer) -> int:
 def _require_room_for(session: Session, person: Actor, offer: Offer, quantity: int) -> None:
     if offer.max_per_person is None or person.user_id is None:
         return
-    by_tier = count_per_person(session, [offer.tier_id], [person.user_id])
+    by_tier = count_per_person(session, [(offer.tier_id, person.user_id)])
     taken = by_tier.get(offer.tier_id, {}).get(person.user_id, 0)
     if taken + quantity > offer.max_per_person:
         raise ConflictError(

@@ -4,6 +4,7 @@ Started as `celery -A workers.allocator worker --pool solo`; several share the t
 they sell gets its part within seconds. A tier passes to another when its owner dies.
 """
 
+import logging
 import os
 import socket
 from functools import cache
@@ -26,6 +27,9 @@ STOP_SECONDS = 5.0
 # An allocator has no other tasks: it must not import what it never runs.
 app.conf.include = ["workers.allocation"]
 app.conf.worker_send_task_events = False
+# Nor does it say twice of each ring that it came: what a round did is said by the round.
+for _name in ("celery.worker.strategy", "celery.app.trace"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @cache

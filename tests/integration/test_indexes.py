@@ -18,6 +18,7 @@ from domain import (
     notifications,
     order_records,
     orders,
+    person_limits,
     storefront,
     sweep,
     tickets,
@@ -186,7 +187,7 @@ QUESTIONS = {
         {"pk_order_items", "pk_orders", "uq_order_items_order_id_tier_id"},
     ),
     "the limit per person": (
-        lambda session: allocation_records.count_per_person(session, [TIER], [PERSON, key("user", 7)]),
+        lambda session: person_limits.count_per_person(session, [(TIER, PERSON), (TIER, key("user", 7))]),
         {"ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
     ),
     "the siblings of an order": (

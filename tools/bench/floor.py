@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from tools.bench.database import Database
 from tools.bench.ground import Ground
-from tools.bench.market import PEOPLE, PLENTY, PRICE, PROMOTER, Sale
+from tools.bench.market import BUYERS, PLENTY, PRICE, PROMOTER, Sale
 from tools.bench.results import Measure, Round
 from tools.stack.ports import HOST
 from tools.stack.postgres import DATABASE, RUNTIME, binaries, environment
@@ -24,7 +24,7 @@ SECONDS, LEAST_SECONDS = 3, 1
 SLOWER = ", flushes 2 ms slower"
 
 _RATE = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
-_BUYER = f"('00000001-0000-7000-8000-' || lpad(to_hex({PROMOTER + 1} + {{number}} % {PEOPLE}), 12, '0'))::uuid"
+_BUYER = f"('00000001-0000-7000-8000-' || lpad(to_hex({PROMOTER + 1} + {{number}} % {BUYERS}), 12, '0'))::uuid"
 _SALE = "(id, user_id, event_id, currency, subtotal, fees, tax, total, stage, status, payment_status, confirmed_at)"
 _ITEM = "(id, order_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax, inventory_state)"
 _TICKET = (
@@ -36,7 +36,7 @@ _LINE = f"1, {PRICE}, {PRICE}, 0, 0, 'sold'"
 _DRAWN = "gen_random_uuid()::text, 1, 'drawn', 'drawn', 'valid', 'Bo Buyer', 'bo@example.com'"
 
 _ONE_BY_ONE = f"""
-\\set buyer random(0, {PEOPLE - 1})
+\\set buyer random(0, {BUYERS - 1})
 BEGIN;
 UPDATE ticket_tiers SET sold = sold + 1 WHERE id = '{{tier}}' AND sold + reserved < quantity;
 INSERT INTO orders {_SALE} VALUES (uuidv7(), {_BUYER.format(number=":buyer")}, '{{event}}', {_SOLD})

@@ -18,7 +18,7 @@ from domain.logins import Grant
 from domain.messages import PAYMENTS, ServeTier, tier_queue
 from domain.rules.states import UserRole
 from tools.bench.database import Database
-from tools.bench.market import Market, Sale, everybody
+from tools.bench.market import Market, Sale, buyers
 from tools.bench.patience import wait_until, wait_until_still
 from tools.bench.processes import Meter, read_usage
 from tools.stack.environment import REPLACES, given_values
@@ -35,6 +35,9 @@ SETTINGS = {
     "JWT_ACCESS_SECONDS": str(12 * 3600),
     "HOLD_LIMIT_SECONDS": str(12 * 3600),
 }
+ALLOCATOR = "allocator"
+"""So begin the names of their parts, and of their sessions."""
+_SESSIONS = "SELECT pid, application_name FROM pg_stat_activity WHERE application_name LIKE :name"
 
 
 class GroundError(Exception):
@@ -87,6 +90,13 @@ class Ground:
         """Return what reads the CPU and the memory of each part while a block runs."""
         return Meter(lambda: read_usage(self._pids()))
 
+    def meter_allocation(self) -> Meter:
+        """Return what reads the CPU of the allocators and of their sessions in PostgreSQL, and of nothing else."""
+        pids = {name: pid for name, pid in self._pids().items() if name.startswith(ALLOCATOR)}
+        sessions = self.database.rows(_SESSIONS, name=f"{ALLOCATOR} %")
+        pids |= {f"session of {row.application_name}": row.pid for row in sessions}
+        return Meter(lambda: read_usage(pids))
+
     def ring(self, sale: Sale) -> None:
         """Say that something waits in each tier of a sale."""
         with self._queues.producer_or_acquire() as producer:
@@ -121,5 +131,5 @@ def _mint_tokens(plan: Plan) -> list[str]:
     with app.app_context():
         return [
             auth.issue_tokens(UserRole.USER, Grant(buyer, uuid7(), uuid7(), now, now + timedelta(days=1)))[0]
-            for buyer in everybody()
+            for buyer in buyers()
         ]

@@ -13,7 +13,10 @@ from domain.tier_work import lock_key
 from tools.bench.database import Database
 from tools.bench.patience import wait_until
 
-PEOPLE = 2_000
+PEOPLE = 100_000
+"""As many as the longest line has places: a person has one order in it, and few before it, as in a crowd."""
+BUYERS = 2_000
+"""So many of them, the first ones, come themselves, with a request and a token; the others' orders are just there."""
 PRICE = 4_500
 PROMOTER = 1
 PLENTY = 1_000_000_000
@@ -124,8 +127,8 @@ class Sale:
 
 
 def person(number: int) -> UUID:
-    """Return the id of a buyer, counted from 0."""
-    return UUID(f"00000001-0000-7000-8000-{PROMOTER + 1 + number % PEOPLE:012x}")
+    """Return the id of a person, counted from 0."""
+    return UUID(f"00000001-0000-7000-8000-{PROMOTER + 1 + number:012x}")
 
 
 class Market:
@@ -183,6 +186,6 @@ class Market:
         self._database.change(_ORDERS, *statements, **values, count=count, sold=sold)
 
 
-def everybody() -> Sequence[UUID]:
-    """Return all buyers."""
-    return [person(number) for number in range(PEOPLE)]
+def buyers() -> Sequence[UUID]:
+    """Return those who come with a request."""
+    return [person(number) for number in range(BUYERS)]

@@ -6,7 +6,7 @@ from random import Random
 from tools.bench.figures import percentile, percentile_curve
 from tools.bench.generator import Answers, Generator
 from tools.bench.ground import Ground
-from tools.bench.market import PEOPLE, PROMOTER
+from tools.bench.market import PROMOTER
 from tools.bench.processes import Meter
 from tools.bench.results import LOAD_SHARE, Measure, Round
 from tools.bench.verdicts import REFUSED, WrongSaleError, wait_until_decided
@@ -30,7 +30,7 @@ def poll(ground: Ground, random: Random) -> Round:
         ground.market.write_waiting(sale, half)
     wait_until_decided(ground.database, held)
     rows = [row for sale in (waiting, held) for row in ground.database.rows(_ORDERS, event_id=sale.event_id)]
-    addresses = [(f"/api/v1/orders/{row.id}", ground.tokens[row.buyer % PEOPLE]) for row in rows]
+    addresses = [(f"/api/v1/orders/{row.id}", ground.tokens[row.buyer]) for row in rows]
     with Generator(ground.port, polls(addresses)) as generator:
         first = _expect(generator.go(), OK)
     known = list(zip(addresses, [answer.etag for answer in first.all], strict=True))

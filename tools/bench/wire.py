@@ -6,7 +6,7 @@ from random import Random
 from uuid import UUID
 
 from tools.bench.ground import Ground
-from tools.bench.market import PEOPLE, Sale
+from tools.bench.market import BUYERS, Sale
 from tools.stack.ports import HOST
 
 
@@ -17,7 +17,7 @@ def purchases(ground: Ground, sale: Sale, count: int, random: Random) -> list[st
         _purchase(
             sale,
             sale.tier_ids[number % len(sale.tier_ids)],
-            ground.tokens[random.randrange(PEOPLE)],
+            ground.tokens[random.randrange(BUYERS)],
             f"{mark}-{number}",
         )
         for number in range(count)

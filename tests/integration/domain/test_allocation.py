@@ -93,6 +93,27 @@ def test_batches_carry_on_where_the_last_one_ended(session):
     assert stages(session, *orders) == [OrderStage.HELD] * 5 + [OrderStage.CLOSED] * 2
 
 
+def test_a_line_of_just_one_batch_leaves_nothing_for_a_second_one(session):
+    tier = TicketTierFactory()
+    orders = [OrderFactory(tier=tier) for _ in range(3)]
+    outcome = serve(session, tier, batch=3)
+    assert (outcome.served, outcome.more) == (3, False)
+    assert set(stages(session, *orders)) == {OrderStage.HELD}
+
+
+@pytest.mark.parametrize(("batch", "stage"), [(1, OrderStage.QUEUED), (2, OrderStage.HELD)])
+def test_nobody_in_line_is_decided_before_all_has_come_back(session, batch, stage):
+    tier = TicketTierFactory(quantity=2)
+    for _ in range(2):
+        OrderFactory(tier=tier, stage=OrderStage.HELD).items[0].desired_state = InventoryState.RELEASED
+    pair = OrderFactory(tier=tier, quantity=2)
+    assert serve(session, tier, batch=batch).more is (stage is OrderStage.QUEUED)
+    assert stages(session, pair) == [stage]
+    serve(session, tier, batch=batch)
+    assert not serve(session, tier, batch=batch).more
+    assert stages(session, pair) == [OrderStage.HELD]
+
+
 def test_a_person_gets_no_more_than_the_tier_allows(session):
     tier = TicketTierFactory(quantity=10, max_per_person=3)
     buyer = UserFactory()

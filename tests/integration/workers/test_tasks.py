@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import structlog
 from celery.app.trace import build_tracer
+from celery.worker.request import Request
+from kombu.message import Message as Letter
 from sqlalchemy import select, text
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
@@ -331,6 +333,16 @@ def test_the_tasks_of_a_tiers_queue_only_ring_its_owner(monkeypatch):
     tier_id = uuid7()
     deliver(ServeTier(tier_id))
     assert rung == [tier_id]
+
+
+def test_nothing_is_answered_to_a_ring_which_its_broker_has_forgotten():
+    answers, identity = [], {"id": str(uuid7()), "task": ServeTier.task}
+    message = Letter("[[], {}, {}]", headers=identity, content_type="application/json", content_encoding="utf-8")
+    given = {"app": app.app, "task": allocation.serve, "hostname": "here", "on_ack": lambda *_: answers.append("ack")}
+    for request in (allocation.Ring(message, **given), Request(message, **given)):
+        request.acknowledge()
+        assert request.acknowledged
+    assert answers == ["ack"]  # the other one's
 
 
 class TestSweep:

@@ -5,7 +5,7 @@ from uuid_utils.compat import uuid7
 
 from adapters.queue import open_queue_app
 from adapters.transport import declare_queue, know_queue, transport_options
-from domain.messages import PAYMENTS, tier_queue
+from domain.messages import PAYMENTS, QUEUES, tier_queue
 
 REDIS, RABBITMQ = "redis://127.0.0.1:6379/0", "amqp://vendor:secret@127.0.0.1:5672//"
 
@@ -53,6 +53,11 @@ class TestDeclareQueue:
 
     def test_redis_is_told_nothing(self):
         assert declare_queue(tier_queue(uuid7()), REDIS).queue_arguments is None
+
+    @pytest.mark.parametrize("url", [REDIS, RABBITMQ])
+    def test_only_a_tiers_bell_is_forgotten_when_it_is_handed_over(self, url):
+        assert declare_queue(tier_queue(uuid7()), url).no_ack
+        assert not any(declare_queue(name, url).no_ack for name in QUEUES)
 
 
 def test_a_queue_is_known_as_it_is_declared_however_often_it_is_asked_for():
