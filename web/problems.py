@@ -102,6 +102,8 @@ PROBLEMS: Mapping[str, Kind] = {
     "not-sold-out": Kind(409, "Tickets are left"),
     "no-offer": Kind(409, "No offer stands"),
     "offer-expired": Kind(409, "The offer has expired"),
+    "check-in-not-undoable": Kind(409, "There is no check-in to undo"),
+    "door-list-stale": Kind(409, "The cursor belongs to another list"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

@@ -1,7 +1,8 @@
 """The gate before every view that reads JSON: media type, syntax and shape, before any schema sees the body."""
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import orjson
 from flask import Flask, Request, current_app, request
@@ -10,6 +11,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from web.problems import Problem
 
+View = TypeVar("View", bound=Callable[..., Any])
 NESTING_MAX = 64
 """Our deepest body has five levels; writers of JSON give up at 254, readers at 200, and each would do so with a 500."""
 
@@ -41,6 +43,16 @@ class JSONRequest(Request):
         raise Problem("malformed-json", f"The body is not JSON: {e}.")
 
 
+def takes_bodies_up_to(limit: int) -> Callable[[View], View]:
+    """Mark a view whose bodies may have this many bytes, whatever the others' may."""
+
+    def mark(view: View) -> View:
+        view.body_limit = limit  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def install(app: Flask) -> None:
     """Check the bodies of this app's requests."""
     app.json_provider_class = ORJSONProvider
@@ -61,8 +73,10 @@ def _refuse_depth(value: Any) -> None:
 
 
 def _check() -> None:
-    if request.endpoint is None or not _reads_json(current_app.view_functions[request.endpoint]):
+    if request.endpoint is None or not _reads_json(view := current_app.view_functions[request.endpoint]):
         return
+    if (limit := getattr(view, "body_limit", None)) is not None:
+        request.max_content_length = limit
     if request.content_length is None and "Transfer-Encoding" not in request.headers:
         raise Problem("malformed-json", "The body is missing.")
     try:

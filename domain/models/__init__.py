@@ -4,12 +4,13 @@ from domain.models.accounts import AccountToken, Promoter, RefreshToken, TeamMem
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
+from domain.models.check_ins import CheckInScan, DoorCount
 from domain.models.fairness import FairnessEntry
 from domain.models.inspections import Inspection
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
 from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
-from domain.models.tickets import CheckInScan, Ticket
+from domain.models.tickets import Ticket
 from domain.models.waitlist import Waitlist
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "AuditPersonalValue",
     "Base",
     "CheckInScan",
+    "DoorCount",
     "EmailNotification",
     "Event",
     "FairnessEntry",

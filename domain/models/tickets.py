@@ -1,9 +1,9 @@
-"""Tickets, and the scans at the door."""
+"""Tickets: who may come in, and what became of that."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from domain.models.accounts import User
@@ -42,6 +42,8 @@ class Ticket(Identified, Timestamped, Base):
     transferred_from_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     transferred_to_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     transferred_at: Mapped[datetime | None]
+    changed_xid: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """The transaction that last changed what the door knows of it, kept by a trigger (docs/adr/0020)."""
 
     order: Mapped[Order] = relationship(lazy="raise")
     item: Mapped[OrderItem] = relationship(lazy="raise")
@@ -63,8 +65,10 @@ class Ticket(Identified, Timestamped, Base):
         Index("ix_tickets_order_id", "order_id"),
         # GET /tickets, newest first.
         Index("ix_tickets_holder_id_id", "holder_id", "id"),
-        # The attendee list, and the door's counters.
+        # The attendee list.
         Index("ix_tickets_event_id_id", "event_id", "id"),
+        # The door list, and what changed in it.
+        Index("ix_tickets_changes", "event_id", "changed_xid", "id"),
         # The sweep: whose picture is missing.
         Index("ix_tickets_unrendered", "created_at", postgresql_where=text("qr_payload IS NULL")),
     )
@@ -84,27 +88,3 @@ class Ticket(Identified, Timestamped, Base):
     @property
     def can_check_in(self) -> bool:
         return self.is_valid and not self.event.is_cancelled and not self.event.is_past
-
-
-class CheckInScan(Identified, Base):
-    """One scan at the door, accepted or refused; the nonce makes a repeated upload harmless."""
-
-    __tablename__ = "check_in_scans"
-
-    event_id: Mapped[UUID] = mapped_column(ForeignKey("events.id"))
-    ticket_id: Mapped[UUID | None] = mapped_column(ForeignKey("tickets.id"))
-    scanned_by_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
-    nonce: Mapped[str]
-    result: Mapped[str]
-    gate: Mapped[str | None]
-    scanned_at: Mapped[datetime]
-    """By the scanner's clock, which may have been offline."""
-    recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (
-        UniqueConstraint("scanned_by_id", "nonce"),
-        # The door's counters by quarter of an hour.
-        Index("ix_check_in_scans_event_id_scanned_at", "event_id", "scanned_at"),
-        # A ticket's history.
-        Index("ix_check_in_scans_ticket_id", "ticket_id"),
-    )

@@ -1,4 +1,4 @@
-"""The one table of legal moves of an order, and what each stage means for its status.
+"""The one table of legal moves of an order, what each stage means for its status, and the moves of a ticket.
 
 Every change of stage in the code names its source stages through `sources_of`, so that no statement can make a
 move that is not drawn here.
@@ -6,6 +6,7 @@ move that is not drawn here.
 
 from domain.rules.states import OrderStage as S
 from domain.rules.states import OrderStatus
+from domain.rules.states import TicketStatus as T
 
 MOVES: dict[S, frozenset[S]] = {
     S.QUEUED: frozenset({S.PARTLY_HELD, S.AWAITING_APPROVAL, S.HELD, S.CLOSED, S.QUARANTINED}),
@@ -23,6 +24,14 @@ MOVES: dict[S, frozenset[S]] = {
     # The only move back: a late payment whose stock was there again.
     S.CLOSED: frozenset({S.ISSUING}),
     S.QUARANTINED: frozenset({S.QUEUED, S.CLOSED}),
+}
+
+TICKET_MOVES: dict[T, frozenset[T]] = {
+    T.VALID: frozenset({T.USED, T.CANCELLED, T.REFUNDED}),
+    # The only move back: a check-in that is undone.
+    T.USED: frozenset({T.VALID, T.CANCELLED, T.REFUNDED}),
+    T.CANCELLED: frozenset(),
+    T.REFUNDED: frozenset(),
 }
 
 ENDED = frozenset({S.COMPLETE, S.CLOSED})
@@ -50,6 +59,11 @@ def sources_of(target: S) -> frozenset[S]:
 def may_move(source: S, target: S) -> bool:
     """Tell whether an order in stage `source` may move to `target`."""
     return target in MOVES[source]
+
+
+def may_become(source: T, target: T) -> bool:
+    """Tell whether a ticket in status `source` may move to `target`."""
+    return target in TICKET_MOVES[source]
 
 
 def status_of(stage: S, *, refunded: bool = False) -> OrderStatus:

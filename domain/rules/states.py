@@ -49,6 +49,23 @@ class TicketStatus(StrEnum):
     REFUNDED = auto()
 
 
+class ScanResult(StrEnum):
+    """What the door says of a scan: `accepted`, or why the ticket lets nobody in."""
+
+    ACCEPTED = auto()
+    ALREADY_USED = auto()
+    CANCELLED = auto()
+    REFUNDED = auto()
+    DISPUTED = auto()
+    TRANSFERRED = auto()
+    WRONG_EVENT = auto()
+    UNKNOWN = auto()
+    BAD_SIGNATURE = auto()
+    NOT_YET_OPEN = auto()
+    EVENT_OVER = auto()
+    EVENT_CANCELLED = auto()
+
+
 class OrderStage(StrEnum):
     """Where an order stands, finer than its status; `complete` and `closed` end."""
 

@@ -21,6 +21,8 @@ POST   /api/v1/auth/refresh                        public [accounts]
 POST   /api/v1/auth/register                       public [accounts]
 POST   /api/v1/auth/verify-email                   public [accounts]
 POST   /api/v1/auth/verify-email/resend            user [accounts]
+POST   /api/v1/check-ins                           admin+promoter+user fresh
+POST   /api/v1/check-ins/<uuid:scan_id>/undo       admin+promoter+user fresh
 GET    /api/v1/events                              public
 POST   /api/v1/events                              admin+promoter
 DELETE /api/v1/events/<uuid:event_id>              admin+promoter
@@ -28,7 +30,10 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              admin+promoter
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
+GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
+GET    /api/v1/events/<uuid:event_id>/door         user
+GET    /api/v1/events/<uuid:event_id>/door-list    user
 GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public

@@ -24,7 +24,7 @@ from tests.factories.money import (
 )
 from tests.factories.notifications import EmailNotificationFactory
 from tests.factories.orders import IdempotencyKeyFactory, OrderFactory, TimelineEntryFactory
-from tests.factories.tickets import CheckInScanFactory, TicketFactory
+from tests.factories.tickets import CheckInScanFactory, DoorCountFactory, TicketFactory
 from tests.factories.waitlist import WaitlistFactory
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "AuditLogFactory",
     "AuditPersonalValueFactory",
     "CheckInScanFactory",
+    "DoorCountFactory",
     "EmailNotificationFactory",
     "EventFactory",
     "FairnessEntryFactory",

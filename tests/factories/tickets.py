@@ -1,14 +1,17 @@
 """Tickets with a picture that is none, and scans at the door."""
 
 import secrets
+from hashlib import sha256
 
 import factory
 from uuid_utils.compat import uuid7
 
-from domain.models import CheckInScan, Ticket
-from domain.rules.states import OrderStage, TicketStatus
+from domain.models import CheckInScan, DoorCount, Ticket
+from domain.rules.door import quarter_of
+from domain.rules.states import OrderStage, ScanResult, TicketStatus
 from tests.factories.accounts import UserFactory
 from tests.factories.base import RowFactory, from_now
+from tests.factories.catalog import EventFactory
 
 
 class TicketFactory(RowFactory):
@@ -46,5 +49,19 @@ class CheckInScanFactory(RowFactory):
     ticket_id = factory.SelfAttribute("ticket.id")
     scanned_by_id = factory.LazyFunction(lambda: UserFactory().id)
     nonce = factory.LazyFunction(lambda: str(uuid7()))
-    result = "accepted"
+    fingerprint = factory.LazyAttribute(lambda scan: sha256(scan.nonce.encode()).digest())
+    result = ScanResult.ACCEPTED
+    is_admitted = factory.LazyAttribute(lambda scan: scan.result == ScanResult.ACCEPTED)
     scanned_at = factory.LazyFunction(from_now)
+
+
+class DoorCountFactory(RowFactory):
+    class Meta:
+        model = DoorCount
+
+    event_id = factory.LazyFunction(lambda: EventFactory().id)
+    quarter = factory.LazyFunction(lambda: quarter_of(from_now()))
+    result = ScanResult.ACCEPTED
+    is_offline = False
+    scans = 1
+    inside = factory.LazyAttribute(lambda count: int(count.result == ScanResult.ACCEPTED))

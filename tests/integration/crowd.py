@@ -13,7 +13,21 @@ TIERS = 1_000
 HOT = 1
 BUYERS = 10_000
 
-KINDS = ("user", "promoter", "event", "tier", "order", "item", "ticket", "entry", "attempt", "mail", "token", "log")
+KINDS = (
+    "user",
+    "promoter",
+    "event",
+    "tier",
+    "order",
+    "item",
+    "ticket",
+    "entry",
+    "attempt",
+    "mail",
+    "token",
+    "log",
+    "scan",
+)
 
 
 def key(kind: str, number: int) -> UUID:
@@ -96,6 +110,19 @@ STATEMENTS = (
         {_id("user", f"1 + n % {BUYERS}")}, md5(n::text), 1, CASE WHEN n % 100 > 0 THEN 'p' END,
         CASE WHEN n % 100 > 0 THEN 'i' END, 'valid', 'Ada', 'ada@example.com'
     FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO check_in_scans (id, event_id, ticket_id, scanned_by_id, nonce, fingerprint, result, is_offline,
+        is_admitted, scanned_at)
+    SELECT {_id("scan")}, {_id("event", _TIER)}, {_id("ticket")}, {_id("user", f"1 + n % {TIERS}")}, n::text,
+        sha256(n::text::bytea), CASE WHEN n % 50 = 0 THEN 'already_used' ELSE 'accepted' END, n % 100 = 0, n % 50 > 0,
+        now()
+    FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO door_counts (id, event_id, quarter, gate, result, is_offline, scans, inside)
+    SELECT {_id("scan")}, {_id("event")}, date_trunc('hour', now()), 'North', 'accepted', false, 9, 9
+    FROM generate_series(1, {EVENTS}) AS n
     """,
     f"""
     INSERT INTO waitlist (id, user_id, event_id, tier_id, quantity, sequence, status, responded_at, response)

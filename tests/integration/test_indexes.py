@@ -11,6 +11,8 @@ from sqlalchemy.orm import sessionmaker
 from domain import (
     allocation_records,
     audit,
+    check_in_records,
+    door,
     health,
     line,
     listings,
@@ -49,6 +51,7 @@ GROWING = {
     "order_items",
     "order_timeline",
     "tickets",
+    "check_in_scans",
     "waitlist",
     "payment_transactions",
     "ledger_entries",
@@ -62,6 +65,8 @@ NOW = datetime.now(UTC)
 BEFORE = NOW - timedelta(seconds=10)
 TIER, PERSON, ORDER = key("tier", HOT), key("user", 1), key("order", 50_000)
 BUYER = Actor(user_id=PERSON, role=UserRole.USER)
+ADMIN, HALL = Actor(role=UserRole.ADMIN), key("event", 2)
+CODE = md5(b"1", usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -287,10 +292,29 @@ QUESTIONS = {
         ).all(),
         {"ix_tickets_event_id_id"},
     ),
+    "what changed since a gate asked": (
+        lambda session: door.read_list(session, ADMIN, HALL, after=None, limit=20),
+        {"ix_tickets_changes"},
+    ),
+    "how it goes at the door": (lambda session: door.read_figures(session, ADMIN, HALL), {"uq_door_counts_kind"}),
+    "whom an offline gate should have refused": (
+        lambda session: door.list_conflicts(session, ADMIN, HALL, before=None, limit=20),
+        {"ix_check_in_scans_conflicts"},
+    ),
+    "which scans were sent before": (
+        lambda session: check_in_records.find_scans(session, key("user", 8), ["7"]),
+        {"uq_check_in_scans_scanned_by_id_nonce"},
+    ),
+    "by which scan a ticket is used": (
+        lambda session: check_in_records.find_admissions(session, [key("ticket", 7)]),
+        {"uq_check_in_scans_admitted"},
+    ),
+    "which tickets these are": (
+        lambda session: check_in_records.lock_tickets(session, key("event", HOT), [CODE]),
+        {"uq_tickets_code", "pk_orders"},
+    ),
     "whose code this is": (
-        lambda session: session.scalar(
-            select(Ticket.id).where(Ticket.code == md5(b"1", usedforsecurity=False).hexdigest())
-        ),
+        lambda session: session.scalar(select(Ticket.id).where(Ticket.code == CODE)),
         {"uq_tickets_code"},
     ),
     "whose intent this is": (

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import factory
 import pytest
 from sqlalchemy import CheckConstraint, Enum, text, update
 from uuid_utils.compat import uuid7
@@ -14,6 +15,7 @@ from domain.rules.states import (
     MailStatus,
     OrderStage,
     OrderStatus,
+    ScanResult,
     TicketStatus,
     WaitlistStatus,
 )
@@ -21,6 +23,7 @@ from tests.factories import (
     AccountTokenFactory,
     AuditLogFactory,
     CheckInScanFactory,
+    DoorCountFactory,
     EmailNotificationFactory,
     EventFactory,
     FairnessEntryFactory,
@@ -120,6 +123,25 @@ CASES = {
     ),
     "ck_waitlist_response": (WaitlistFactory, {"response": "perhaps", "responded_at": EARLY}),
     "ck_waitlist_responded_when": (WaitlistFactory, {"response": "accepted"}),
+    # The door.
+    "ck_check_in_scans_fingerprint_length": (CheckInScanFactory, {"fingerprint": b"short"}),
+    "ck_check_in_scans_nonce_length": (CheckInScanFactory, {"nonce": ""}),
+    "ck_check_in_scans_accepted_admits": (CheckInScanFactory, {"is_admitted": False}),
+    "ck_check_in_scans_admitted_how": (
+        CheckInScanFactory,
+        {"result": ScanResult.DISPUTED, "is_admitted": True, "is_offline": False},
+    ),
+    "ck_check_in_scans_undone_by": (CheckInScanFactory, {"undone_at": EARLY}),
+    "ck_check_in_scans_undone_what": (
+        CheckInScanFactory,
+        {
+            "result": ScanResult.DISPUTED,
+            "undone_at": EARLY,
+            "undone_by_id": factory.LazyFunction(lambda: UserFactory().id),
+        },
+    ),
+    "ck_door_counts_counts": (DoorCountFactory, {"inside": 2}),
+    "ck_door_counts_quarter": (DoorCountFactory, {"quarter": EARLY.replace(minute=7)}),
     # Money.
     "ck_payment_transactions_amount": (PaymentTransactionFactory, {"amount": 0}),
     "ck_payment_transactions_currency_iso": (PaymentTransactionFactory, {"currency": "eur"}),
@@ -162,9 +184,9 @@ def checks(*, of_lists):
 
 @pytest.mark.parametrize("constraint", CASES)
 def test_the_server_refuses_what_cannot_be(refused_by, constraint):
-    factory, values = CASES[constraint]
+    row_factory, values = CASES[constraint]
     with refused_by(constraint):
-        factory(**values)
+        row_factory(**values)
 
 
 @pytest.mark.parametrize("constraint", ITEM_CASES)
@@ -276,6 +298,15 @@ class TestUniqueness:
         scan = CheckInScanFactory()
         with refused_by("uq_check_in_scans_scanned_by_id_nonce"):
             CheckInScanFactory(scanned_by_id=scan.scanned_by_id, nonce=scan.nonce)
+
+    def test_a_ticket_lets_in_once_until_that_is_undone(self, session, refused_by):
+        scan = CheckInScanFactory()
+        ticket = session.get_one(Ticket, scan.ticket_id)
+        with refused_by("uq_check_in_scans_admitted"):
+            CheckInScanFactory(ticket=ticket)
+        scan.undone_at, scan.undone_by_id = EARLY, scan.scanned_by_id
+        session.flush()
+        assert CheckInScanFactory(ticket=ticket).is_admitted
 
 
 class TestForeignKeys:

@@ -22,11 +22,13 @@ from schemathesis.specs.openapi.checks import (
 from sqlalchemy import select
 
 from domain.models import Ticket
-from domain.rules.states import EventStatus, OrderStage, UserRole, VerificationStatus
+from domain.rules.states import EventStatus, OrderStage, ScanResult, TicketStatus, UserRole, VerificationStatus
 from tests.factories import (
+    CheckInScanFactory,
     EventFactory,
     OrderFactory,
     PromoterFactory,
+    TicketFactory,
     TicketTierFactory,
     UserFactory,
     WaitlistFactory,
@@ -44,6 +46,7 @@ CHECKS = [
 ]
 EXAMPLES = {GenerationMode.POSITIVE: 15, GenerationMode.NEGATIVE: 8}
 """Requests per operation, role and mode: three roles and some seventy operations stay within a minute and a half."""
+REFUSED = {"ticket_id": None, "result": ScanResult.UNKNOWN}
 ENDING = {"/api/v1/auth/logout", "/api/v1/events/{event_id}", "/api/v1/events/{event_id}/cancel"}
 """What would end the world of the others is asked last."""
 
@@ -67,6 +70,7 @@ def world(sessions):
         ]
         OrderFactory(tier=sold_out, quantity=2, stage=OrderStage.COMPLETE)
         entry = WaitlistFactory(user=buyer, tier=sold_out)
+        used = CheckInScanFactory(ticket=TicketFactory(status=TicketStatus.USED, event=event))
         ids = {
             "event_id": [event.id, EventFactory(promoter=promoter, status=EventStatus.DRAFT).id],
             "tier_id": [tier.id, sold_out.id],
@@ -75,6 +79,7 @@ def world(sessions):
                 select(Ticket.id).where(Ticket.order_id.in_([order.id for order in orders]))
             ).all(),
             "entry_id": [entry.id],
+            "scan_id": [used.id, CheckInScanFactory(ticket=None, event_id=event.id, **REFUSED).id],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }

@@ -8,8 +8,8 @@ from domain.rules.states import UserRole
 from tests.factories import OrderFactory, UserFactory, bound_to
 from web.request_bodies import NESTING_MAX
 
-ANSWERS = {NESTING_MAX + 1: 400, 200: 400, 300: 400, 1100: 400, 30_000: 400, 100_000: 413}
-"""The last is over 64 KiB."""
+ANSWERS = {NESTING_MAX + 1: 400, 200: 400, 300: 400, 1100: 400, 30_000: 400, 300_000: 413}
+"""The last is over every limit, that of a gate's upload included."""
 
 
 def nested(levels):
