@@ -102,6 +102,13 @@ PROBLEMS: Mapping[str, Kind] = {
     "not-sold-out": Kind(409, "Tickets are left"),
     "no-offer": Kind(409, "No offer stands"),
     "offer-expired": Kind(409, "The offer has expired"),
+    "email-unverified": Kind(409, "Prove your e-mail address first"),
+    "ticket-not-transferable": Kind(409, "The ticket cannot be handed on"),
+    "transfers-not-allowed": Kind(409, "Tickets of this event cannot be handed on"),
+    "transfer-window-over": Kind(409, "Too late to hand a ticket on"),
+    "transfer-pending": Kind(409, "The ticket is offered to somebody already"),
+    "too-many-transfers": Kind(409, "The ticket was offered too often today"),
+    "transfer-closed": Kind(409, "The transfer has ended"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

@@ -13,7 +13,21 @@ TIERS = 1_000
 HOT = 1
 BUYERS = 10_000
 
-KINDS = ("user", "promoter", "event", "tier", "order", "item", "ticket", "entry", "attempt", "mail", "token", "log")
+KINDS = (
+    "user",
+    "promoter",
+    "event",
+    "tier",
+    "order",
+    "item",
+    "ticket",
+    "entry",
+    "attempt",
+    "mail",
+    "token",
+    "log",
+    "transfer",
+)
 
 
 def key(kind: str, number: int) -> UUID:
@@ -32,9 +46,10 @@ _STAGE = f"CASE WHEN n <= {WAITING} THEN 'queued' ELSE (ARRAY['held', 'awaiting_
 
 STATEMENTS = (
     f"""
-    INSERT INTO users (id, email, password_hash, first_name, last_name, role, email_verified, is_active)
+    INSERT INTO users (id, email, password_hash, first_name, last_name, role, email_verified, email_verified_at,
+        is_active)
     SELECT {_id("user")}, 'person-' || n || '@example.com', 'x', 'First' || n, 'Last' || n,
-        CASE WHEN n <= {TIERS} THEN 'promoter' ELSE 'user' END, false, true
+        CASE WHEN n <= {TIERS} THEN 'promoter' ELSE 'user' END, true, now(), true
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""
@@ -95,6 +110,13 @@ STATEMENTS = (
     SELECT {_id("ticket")}, {_id("order")}, {_id("item")}, 1, {_id("tier", _TIER)}, {_id("event", _TIER)},
         {_id("user", f"1 + n % {BUYERS}")}, md5(n::text), 1, CASE WHEN n % 100 > 0 THEN 'p' END,
         CASE WHEN n % 100 > 0 THEN 'i' END, 'valid', 'Ada', 'ada@example.com'
+    FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO ticket_transfers (id, ticket_id, sender_id, recipient_email, status, expires_at, ended_at)
+    SELECT {_id("transfer")}, {_id("ticket")}, {_id("user", f"1 + n % {BUYERS}")},
+        'person-' || 1 + n * 7 % {BUYERS} || '@example.com', CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'declined' END,
+        now() + n % 600 * interval '1 minute', CASE WHEN n % 100 > 0 THEN now() END
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""

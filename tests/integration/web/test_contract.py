@@ -28,6 +28,7 @@ from tests.factories import (
     OrderFactory,
     PromoterFactory,
     TicketTierFactory,
+    TicketTransferFactory,
     UserFactory,
     WaitlistFactory,
     bound_to,
@@ -75,6 +76,7 @@ def world(sessions):
                 select(Ticket.id).where(Ticket.order_id.in_([order.id for order in orders]))
             ).all(),
             "entry_id": [entry.id],
+            "transfer_id": [TicketTransferFactory(recipient_email=buyer.email).id for _ in range(2)],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }
