@@ -47,6 +47,7 @@ task_send_sent_event = False
 beat_schedule: dict[str, dict[str, Any]] = {
     "ring what stalled": {"task": "sweep.ring", "schedule": _settings.sweep_seconds},
     "expire what ran out": {"task": "sweep.expire", "schedule": _settings.sweep_seconds},
+    "tell of orders that await approval": {"task": "sweep.tell_of_approvals", "schedule": _settings.sweep_seconds},
     "reconcile open payments": {"task": "sweep.reconcile", "schedule": _settings.reconcile_seconds},
     "read the feed of payment events": {"task": "sweep.feed", "schedule": _settings.reconcile_seconds},
     "refund cancelled events": {"task": "sweep.refund", "schedule": _settings.sweep_seconds},

@@ -27,6 +27,13 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
     "late_payment_refunded": _ABOUT_ORDER | {"amounts"},
     "waitlist_offer": frozenset({"event", "tier", "quantity", "expires_at", "accept_link", "decline_link"}),
     "event_cancelled": _ABOUT_ORDER | {"amounts"},
+    "order_awaiting_approval": _ABOUT_ORDER | {"amounts", "expires_at"},
+    "orders_await_approval": frozenset({"event", "orders", "expires_at"}),
+    "transfer_offered": frozenset({"event", "tier", "sender_name", "expires_at", "transfer_link"}),
+    "transfer_accepted": frozenset({"event", "tier", "recipient"}),
+    "transfer_refused": frozenset({"event", "tier", "recipient", "outcome"}),
+    "ticket_received": frozenset({"event", "tickets", "sender_name"}),
+    "ticket_withdrawn": frozenset({"event", "tier", "sender_name"}),
 }
 """What each letter must be given: plain JSON values, so that a context can wait in a row.
 
@@ -34,6 +41,8 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
 - `amounts`: `currency`, `subtotal`, `fees`, `tax`, `total` in minor units; letters about refunds read only
   `currency`, `total` and `refunded` (all that has been given back so far)
 - `tickets`: list of `code`, `tier`, `attendee_name` (may be null), `cid` (content id of its QR code's picture)
+- `orders`: how many orders wait; `recipient`: a name or an address; `outcome`: how a transfer ended, if not in a new
+  holder (domain.rules.states)
 - `returned_tickets`: how many tickets a refund took, if its order lives on; else zero
 - `*_at`: ISO 8601 text or aware datetimes; `reason`: an order's reason (domain.rules.states)
 

@@ -76,6 +76,8 @@ class EventDetails:
     tax_rate_bps: int = 0
     offer_seconds: int | None = None
     buyer_refund_hours: int | None = None
+    transfers_allowed: bool = True
+    transfer_until_hours: int | None = None
     skips_large_groups: bool = True
     is_featured: bool | None = None
     """Only an admin says it; null leaves it as it is."""

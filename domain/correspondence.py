@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from domain.mail_links import offer_path, order_path
-from domain.models import EmailNotification, Event, Order, Ticket, Waitlist
+from domain.mail_links import offer_path, order_path, transfer_path
+from domain.models import EmailNotification, Event, Order, Ticket, TicketTransfer, Waitlist
 from domain.one_time_tokens import TokenKeyring, with_link
 from domain.ports import Attachment, Letter
 from domain.rules.states import OrderStage as S
@@ -24,6 +25,7 @@ TIMELY: Mapping[str, frozenset[S]] = {
     "order_confirmed": frozenset({S.ISSUING, S.COMPLETE}),
     "order_held": frozenset({S.HELD, S.AWAITING_PAYMENT, S.PAYMENT_DELAYED, S.PROCESSING}),
     "waitlist_offer": frozenset({S.OFFERED}),
+    "order_awaiting_approval": frozenset({S.AWAITING_APPROVAL}),
 }
 """Stages of the order in which a letter still makes sense; letters that are not named here always do."""
 
@@ -43,33 +45,66 @@ class Links:
     tokens: TokenKeyring
 
 
+Contents = tuple[dict[str, Any], list[Attachment]]
+"""What rows say in a letter, and what it encloses."""
+
+
 def compose(session: Session, mail: EmailNotification, links: Links) -> Letter | Unsent:
     """Compose a mail as of now, or say why it is not sent."""
-    facts: dict[str, Any] = {}
-    attachments: list[Attachment] = []
+    contents: Contents | Unsent = {}, []
     if mail.order_id is not None:
-        order = session.get_one(Order, mail.order_id, options=[joinedload(Order.event)])
-        if order.stage not in TIMELY.get(mail.template, S):
-            return Unsent.MOOT
-        if mail.template == "order_held" and order.stage is S.HELD:
-            return Unsent.NOT_YET  # until when, is known once the payment is open
-        facts = _about_order(order, mail.template, links)
-        if mail.template == "order_refunded":
-            facts["returned_tickets"] = 0  # the mail's own context knows it, where some were
-        if mail.template == "waitlist_offer":
-            facts |= _about_offer(session, order, links)
-        if mail.template == "order_confirmed":
-            tickets = _tickets(session, order)
-            if not all(ticket.qr_image for ticket in tickets):
-                return Unsent.NOT_YET
-            facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
-            attachments = [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+        contents = _write_about_order(session, mail, mail.order_id, links)
+    elif "transfer_id" in mail.context:
+        contents = _write_about_transfer(session, mail, links)
+    elif "event_id" in mail.context:
+        contents = {"event": _about_event(session.get_one(Event, UUID(mail.context["event_id"])))}, []
+    if isinstance(contents, Unsent):
+        return contents
+    facts, attachments = contents
     try:
         context = facts | with_link(mail.template, mail.context, links.tokens, links.public_url)
     except KeyError:
         # The key was taken away, and with it every link that it made.
         return Unsent.MOOT
     return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments)
+
+
+def _write_about_order(session: Session, mail: EmailNotification, order_id: UUID, links: Links) -> Contents | Unsent:
+    order = session.get_one(Order, order_id, options=[joinedload(Order.event)])
+    if order.stage not in TIMELY.get(mail.template, S):
+        return Unsent.MOOT
+    if mail.template == "order_held" and order.stage is S.HELD:
+        return Unsent.NOT_YET  # until when, is known once the payment is open
+    facts = _about_order(order, mail.template, links)
+    if mail.template == "order_refunded":
+        facts["returned_tickets"] = 0  # the mail's own context knows it, where some were
+    if mail.template == "waitlist_offer":
+        facts |= _about_offer(session, order, links)
+    if mail.template != "order_confirmed":
+        return facts, []
+    tickets = _tickets(session, order)
+    if not tickets:
+        return Unsent.MOOT
+    if not all(ticket.qr_image for ticket in tickets):
+        return Unsent.NOT_YET
+    facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
+    return facts, [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+
+
+def _write_about_transfer(session: Session, mail: EmailNotification, links: Links) -> Contents | Unsent:
+    ticket_of = joinedload(TicketTransfer.ticket)
+    options = [ticket_of.joinedload(Ticket.event), ticket_of.joinedload(Ticket.tier), joinedload(TicketTransfer.sender)]
+    transfer = session.get_one(TicketTransfer, UUID(mail.context["transfer_id"]), options=options)
+    facts, ticket = _about_transfer(transfer, links), transfer.ticket
+    if mail.template == "transfer_offered" and not transfer.is_pending:
+        return Unsent.MOOT
+    if mail.template != "ticket_received":
+        return facts, []
+    if ticket.status is not TicketStatus.VALID or ticket.holder_id != mail.user_id:
+        return Unsent.MOOT
+    if not ticket.qr_image:
+        return Unsent.NOT_YET
+    return facts | {"tickets": [_about_ticket(1, ticket)]}, [_picture(1, ticket)]
 
 
 def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:
@@ -120,12 +155,25 @@ def _about_offer(session: Session, order: Order, links: Links) -> dict[str, Any]
     }
 
 
+def _about_transfer(transfer: TicketTransfer, links: Links) -> dict[str, Any]:
+    return {
+        "event": _about_event(transfer.ticket.event),
+        "tier": transfer.ticket.tier.name,
+        "sender_name": transfer.sender.full_name,
+        "recipient": transfer.recipient_name or transfer.recipient_email,
+        "outcome": transfer.status,
+        "expires_at": transfer.expires_at,
+        "transfer_link": links.public_url + transfer_path(links.tokens, transfer.id),
+    }
+
+
 def _tickets(session: Session, order: Order) -> list[Ticket]:
-    """Return the order's tickets that open a door, in the order of their tiers and places."""
+    """Return the tickets that open a door and are still the buyer's, in the order of their tiers and places."""
     return list(
         session.scalars(
             select(Ticket)
-            .where(Ticket.order_id == order.id, Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED]))
+            .where(Ticket.order_id == order.id, Ticket.holder_id == order.user_id)
+            .where(Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED]))
             .order_by(Ticket.order_item_id, Ticket.position)
             .options(joinedload(Ticket.tier))
         )

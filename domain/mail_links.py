@@ -7,17 +7,18 @@ One-time links are in `one_time_tokens.py`.
 from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from domain.audit import Actor
 from domain.errors import NotFoundError
-from domain.models import Order, User, Waitlist
+from domain.models import Order, TicketTransfer, User, Waitlist
 from domain.one_time_tokens import TokenKeyring
 from domain.rules.states import UserRole
 
 _READ_ORDER = b"read order"
 _ANSWER_OFFER = b"answer offer"
+_ANSWER_TRANSFER = b"answer transfer"
 
 
 def order_path(keyring: TokenKeyring, order_id: UUID) -> str:
@@ -28,6 +29,11 @@ def order_path(keyring: TokenKeyring, order_id: UUID) -> str:
 def offer_path(keyring: TokenKeyring, entry_id: UUID) -> str:
     """Return where a waiting person sees their offer and answers it."""
     return f"/waitlist/{entry_id}/offer?token={keyring.token(entry_id, keyring.current, _ANSWER_OFFER)}"
+
+
+def transfer_path(keyring: TokenKeyring, transfer_id: UUID) -> str:
+    """Return where a person sees the ticket that was offered to their address, and answers."""
+    return f"/transfers/{transfer_id}?token={keyring.token(transfer_id, keyring.current, _ANSWER_TRANSFER)}"
 
 
 def let_buyer_in(session: Session, keyring: TokenKeyring, order_id: UUID, token: str, stranger: Actor) -> Actor:
@@ -41,6 +47,23 @@ def let_buyer_in(session: Session, keyring: TokenKeyring, order_id: UUID, token:
 def let_waiter_in(session: Session, keyring: TokenKeyring, entry_id: UUID, token: str, stranger: Actor) -> Actor:
     """Return a request's stranger as the person whose offer's link they hold; raise as `let_buyer_in` does."""
     return _let_in(session, Waitlist, entry_id, stranger, proven=keyring.is_token(token, entry_id, _ANSWER_OFFER))
+
+
+def let_recipient_in(
+    session: Session, keyring: TokenKeyring, transfer_id: UUID, token: str, stranger: Actor
+) -> Actor | None:
+    """Return a request's stranger as the person who has proven the address that the link went to, if there is one.
+
+    An account whose address is not proven may be somebody else's. Raises `NotFoundError` for a wrong token.
+    """
+    if not keyring.is_token(token, transfer_id, _ANSWER_TRANSFER):
+        raise NotFoundError("page")
+    user_id = session.scalar(
+        select(User.id)
+        .join(TicketTransfer, func.lower(TicketTransfer.recipient_email) == func.lower(User.email))
+        .where(TicketTransfer.id == transfer_id, User.email_verified, User.is_active, User.deleted_at.is_(None))
+    )
+    return replace(stranger, user_id=user_id, role=UserRole.USER) if user_id is not None else None
 
 
 def _let_in(session: Session, model: type[Order | Waitlist], row_id: UUID, stranger: Actor, *, proven: bool) -> Actor:

@@ -67,7 +67,8 @@ def make(
 
     Returns, by entry, the places in the line that these orders have.
     """
-    expires_at = now + timedelta(seconds=event.offer_seconds or clocks.offer_seconds)
+    # Nobody is to take up tickets of an event that is over.
+    expires_at = min(now + timedelta(seconds=event.offer_seconds or clocks.offer_seconds), event.ends_at)
     made: dict[UUID, tuple[OrderItem, Order]] = {}
     for claim in claims:
         _, order = made[claim.id] = _hold(session, event, tier, claim, now, expires_at)

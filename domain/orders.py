@@ -261,16 +261,6 @@ def lock_for_buyer(session: Session, order_id: UUID, buyer_id: UUID | None) -> O
     return order
 
 
-def lock_for_promoter(session: Session, order_id: UUID, actor: Actor) -> Order:
-    """Lock an order of an event that the actor sells for; raise `NotFoundError` for the rest."""
-    order = lock_order(session, order_id)
-    if order is not None:
-        event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
-        if may(session, event, actor, TeamRight.SELL):
-            return order
-    raise NotFoundError("order")
-
-
 def cancel(session: Session, order_id: UUID, buyer: Actor, now: datetime, clocks: Clocks) -> None:
     """Give up an order that is not paid; repeating it changes nothing.
 

@@ -62,6 +62,11 @@ def may(session: Session, event: Event, actor: Actor, right: TeamRight) -> bool:
     return right in rights_in(session, event, actor)
 
 
+def is_demoted(event: Event, actor: Actor) -> bool:
+    """Tell whether the actor is the event's promoter, whose role was taken away."""
+    return event.promoter.user_id == actor.user_id and actor.role is UserRole.USER
+
+
 def may_see(session: Session, event: Event, actor: Actor) -> bool:
     """Tell whether the actor, who may be a stranger, may know of the event."""
     return is_public(event) or bool(rights_in(session, event, actor))

@@ -1,10 +1,9 @@
 """Tickets of an order: issued in the transaction that settles it, rendered afterwards, withdrawn when it is undone.
 
-The code's meaning at the door, and transfers, are other issues' work.
+How they change hands is in `transfers.py`.
 """
 
 import base64
-import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -12,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, exists, select, update
 from sqlalchemy.orm import Session, defer, joinedload, sessionmaker
 
+from domain import transfer_mails
 from domain.buyers import buyer_of, write_to_buyer
 from domain.errors import NotFoundError
 from domain.messages import Message, RenderTickets, SendMail, announce
@@ -20,10 +20,9 @@ from domain.models.payments import OPEN_STATUSES
 from domain.ports import QRRenderer, Signer, TicketClaims
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.states import AttemptKind, OrderStage, TicketStatus
+from domain.ticket_codes import draw_code
 from domain.transitions import lock_order, move
 
-CODE_BYTES = 16
-"""128 random bits (OWASP ASVS 4.0.3, 6.3): a code cannot be guessed."""
 STALLED_LIMIT = 500
 
 
@@ -65,7 +64,7 @@ def _issue_one(
         tier_id=item.tier_id,
         event_id=order.event_id,
         holder_id=order.user_id,
-        code=secrets.token_urlsafe(CODE_BYTES),
+        code=draw_code(),
         status=TicketStatus.VALID,
         attendee_name=attendee.get("name") or buyer.full_name,
         attendee_email=attendee.get("email") or buyer.email,
@@ -75,10 +74,13 @@ def _issue_one(
 
 
 def render(sessions: sessionmaker[Session], signer: Signer, renderer: QRRenderer, order_id: UUID) -> None:
-    """Sign and draw the order's tickets that have no picture yet; the last one completes the order."""
+    """Sign and draw the order's tickets that have no picture yet; the last one completes the order.
+
+    Those that changed hands go to their new holders by mail.
+    """
     with sessions.begin() as session:
         missing = session.execute(
-            select(Ticket.id, Ticket.event_id, Ticket.code, Ticket.code_version)
+            select(Ticket.id, Ticket.event_id, Ticket.code, Ticket.code_version, Ticket.transferred_at)
             .join(Order, Order.id == Ticket.order_id)
             .where(Ticket.order_id == order_id, Order.stage.in_(CONFIRMED), *_UNRENDERED)
             .order_by(Ticket.id)
@@ -93,6 +95,7 @@ def render(sessions: sessionmaker[Session], signer: Signer, renderer: QRRenderer
         if order is not None and order.stage in CONFIRMED:
             _keep(session, drawn)
             _complete(session, order)
+            transfer_mails.write_to_receivers(session, [ticket.id for ticket in missing if ticket.transferred_at])
 
 
 def _keep(session: Session, drawn: Sequence[tuple[UUID, str, str, str]]) -> None:
@@ -115,7 +118,8 @@ def _complete(session: Session, order: Order) -> None:
 
 def withdraw(session: Session, order: Order, status: TicketStatus) -> None:
     """Take the order's tickets back, used ones too: from now on they are `cancelled` or `refunded`."""
-    session.execute(update(Ticket).where(*_live(order)).values(status=status))
+    taken = session.scalars(update(Ticket).where(*_live(order)).values(status=status).returning(Ticket.id)).all()
+    transfer_mails.tell_holders(session, order, taken)
 
 
 def block(session: Session, order: Order, now: datetime) -> None:

@@ -19,9 +19,10 @@ from domain.messages import Message, NotifyOffer, OpenPayment, ServeTier, announ
 from domain.models import Order, TicketTier, User, Waitlist
 from domain.models.base import SALE_SEQUENCE
 from domain.notifications import queue_mail
+from domain.ownership import find_event
 from domain.person_limits import count_per_person
 from domain.rules.clocks import Clocks
-from domain.rules.states import OrderReason, OrderStage, WaitlistStatus
+from domain.rules.states import OrderReason, OrderStage, TeamRight, WaitlistStatus
 from domain.storefront import Offer, read_offers
 from domain.transitions import close, lock_order, move
 from domain.whole_line import LAST_NUMBER, count_between
@@ -50,6 +51,7 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
     )
     if entry is None:
         entry = _rejoin(session, place, quantity)
+    audit.record(session, person, "waitlist.join", entry, new={"tier_id": str(tier_id), "quantity": quantity})
     # Stock may have come back between the look and the insert.
     announce(session, ServeTier(tier_id))
     return entry
@@ -125,6 +127,24 @@ def list_own(session: Session, person: Actor, *, limit: int, after: UUID | None)
     return session.scalars(query if after is None else query.where(Waitlist.id < after)).all()
 
 
+def list_of_event(
+    session: Session, actor: Actor, event_id: UUID, *, limit: int, after: int | None
+) -> Sequence[Waitlist]:
+    """Return an event's entries with their people, in the order of the line, one more than `limit` if there are more.
+
+    Raises `NotFoundError` if the actor may not see the event, `ForbiddenError` unless they sell for it.
+    """
+    find_event(session, actor, event_id, TeamRight.SELL)
+    query = (
+        select(Waitlist)
+        .where(Waitlist.event_id == event_id)
+        .options(joinedload(Waitlist.user), joinedload(Waitlist.tier))
+        .order_by(Waitlist.sequence)
+        .limit(limit + 1)
+    )
+    return session.scalars(query if after is None else query.where(Waitlist.sequence > after)).all()
+
+
 def leave(session: Session, entry_id: UUID, person: Actor, now: datetime) -> None:
     """Leave the line, or decline the offer that stands; repeating it changes nothing."""
     order, entry = _lock_entry(session, entry_id, person)
@@ -158,6 +178,7 @@ def accept(session: Session, entry_id: UUID, person: Actor, clocks: Clocks, now:
         order.hold_limit_at = order.hold_expires_at = min(clocks.latest_end(now), order.hold_expires_at or now)
         announce(session, OpenPayment(order.id), order.request_id)
     entry.status, entry.response, entry.responded_at = WaitlistStatus.ACCEPTED, "accepted", now
+    audit.record(session, person, "waitlist.accept", entry)
     return order.id
 
 
@@ -169,6 +190,7 @@ def decline(session: Session, entry_id: UUID, person: Actor, now: datetime) -> N
     if order is None or entry.status is not WaitlistStatus.OFFERED:
         raise ConflictError("There is no offer to decline.", code="no-offer")
     _decline(session, order, entry, now)
+    audit.record(session, person, "waitlist.decline", entry)
 
 
 def _decline(session: Session, order: Order, entry: Waitlist, now: datetime) -> None:

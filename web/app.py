@@ -31,6 +31,7 @@ from web import (
     statements,
     tickets,
     tiers,
+    transfers,
     waitlist,
     webhooks,
 )
@@ -40,6 +41,7 @@ from web.pages import accounts as account_pages
 from web.pages import home as home_page
 from web.pages import orders as order_pages
 from web.pages import promoters as promoter_pages
+from web.pages import transfers as transfer_pages
 from web.pages import waitlist as waitlist_pages
 from web.services import EXTENSION, Services, open_services
 
@@ -55,6 +57,7 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     tickets.blueprint,
     check_ins.blueprint,
     door.blueprint,
+    transfers.blueprint,
     statements.blueprint,
     admin.blueprint,
     webhooks.blueprint,
@@ -68,6 +71,7 @@ BLUEPRINTS = [
     order_pages.blueprint,
     promoter_pages.blueprint,
     waitlist_pages.blueprint,
+    transfer_pages.blueprint,
 ]
 """What stands outside of the API's description."""
 

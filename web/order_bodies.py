@@ -62,7 +62,7 @@ def order_body(
         payment=_payment(order, attempt, is_buyer=is_buyer),
         amounts=AmountsBody.model_validate(order),
         items=_items(order, receipts, is_buyer=is_buyer),
-        tickets=[_ticket(ticket) for ticket in tickets],
+        tickets=[_ticket(ticket, is_handed_on=is_buyer and ticket.holder_id != order.user_id) for ticket in tickets],
         timeline=[TimelineBody.model_validate(entry) for entry in order.timeline],
         created_at=order.created_at,
         server_time=now,
@@ -182,15 +182,16 @@ def _items(order: Order, receipts: Receipts, *, is_buyer: bool) -> list[ItemBody
     ]
 
 
-def _ticket(ticket: Ticket) -> OrderTicketBody:
+def _ticket(ticket: Ticket, *, is_handed_on: bool) -> OrderTicketBody:
+    """Describe a ticket; whoever handed theirs on is not told whose it is now."""
     return OrderTicketBody(
         id=ticket.id,
         tier_id=ticket.tier_id,
         status=ticket.status,
         refund_pending=ticket.refund_id is not None and ticket.status in LIVE,
-        attendee_name=ticket.attendee_name,
+        attendee_name=None if is_handed_on else ticket.attendee_name,
         ready=ticket.qr_payload is not None,
-        link=f"{API}/tickets/{ticket.id}",
+        link=None if is_handed_on else f"{API}/tickets/{ticket.id}",
     )
 
 

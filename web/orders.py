@@ -225,7 +225,7 @@ def cancel_order(path: OrderPath) -> Response:
 
 @blueprint.post("/orders/<uuid:order_id>/approve", summary="Approve an order", responses={202: OrderBody})
 @describes(problems=("not-awaiting-approval",), headers=MOVED)
-@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+@require(*UserRole, fresh=True)
 def approve_order(path: OrderPath) -> Response:
     """Let an order of a tier that requires approval go on to payment."""
     now, clocks = services().clock.now(), services().clocks
@@ -234,7 +234,7 @@ def approve_order(path: OrderPath) -> Response:
 
 @blueprint.post("/orders/<uuid:order_id>/decline", summary="Decline an order", responses={202: OrderBody})
 @describes(problems=("not-awaiting-approval",), headers=MOVED)
-@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+@require(*UserRole, fresh=True)
 def decline_order(path: OrderPath) -> Response:
     """Refuse an order that awaits approval; its stock goes back."""
     return _once(

@@ -104,6 +104,13 @@ PROBLEMS: Mapping[str, Kind] = {
     "offer-expired": Kind(409, "The offer has expired"),
     "check-in-not-undoable": Kind(409, "There is no check-in to undo"),
     "door-list-stale": Kind(409, "The cursor belongs to another list"),
+    "email-unverified": Kind(409, "Prove your e-mail address first"),
+    "ticket-not-transferable": Kind(409, "The ticket cannot be handed on"),
+    "transfers-not-allowed": Kind(409, "Tickets of this event cannot be handed on"),
+    "transfer-window-over": Kind(409, "Too late to hand a ticket on"),
+    "transfer-pending": Kind(409, "The ticket is offered to somebody already"),
+    "too-many-transfers": Kind(409, "The ticket was offered too often today"),
+    "transfer-closed": Kind(409, "The transfer has ended"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

@@ -15,7 +15,7 @@ from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer, nothing
 from web.schemas.events import EventPath
-from web.schemas.waitlist import EntryBody, EntryPath, JoinRequest, OfferBody
+from web.schemas.waitlist import EntryBody, EntryPath, JoinRequest, ListedEntry, OfferBody
 from web.services import services
 
 blueprint = open_blueprint("waitlist", "The line for tiers that are sold out; it shares its numbers with purchases.")
@@ -47,6 +47,21 @@ def join_waitlist(path: EventPath, body: JoinRequest) -> Response:
     if replayed:
         response.headers[REPLAYED] = "true"
     return response
+
+
+@blueprint.get(
+    "/events/<uuid:event_id>/waitlist", summary="Read an event's waitlist", responses={200: Page[ListedEntry]}
+)
+@describes(problems=("forbidden",))
+def list_event_entries(path: EventPath, query: PageArguments) -> Response:
+    """List who waits, was offered tickets, or left, in the order of the line; for those who sell for the event."""
+    after = query.after(int)
+    with services().sessions() as session:
+        key = after[0] if after else None
+        rows = waitlist.list_of_event(session, current_actor(), path.event_id, limit=query.limit, after=key)
+        page, cursor = cut(rows, query.limit, lambda entry: (entry.sequence,))
+        items = [ListedEntry.of(entry) for entry in page]
+    return answer(Page[ListedEntry](items=items, next_cursor=cursor), headers={"Cache-Control": "private, no-store"})
 
 
 @blueprint.get("/waitlist", summary="List your waitlist entries", responses={200: Page[EntryBody]})

@@ -6,7 +6,7 @@ from datetime import timedelta
 import structlog
 
 from adapters.queue import find_idle
-from domain import payout_accounts, sweep
+from domain import approvals, payout_accounts, sweep, transfers
 from domain.invariants import inspection
 from domain.messages import PAYMENTS, ReadFeed
 from domain.payments import cancelled_events, reconciliation, statements
@@ -44,6 +44,16 @@ def expire() -> None:
         log.info("sweep.expired", orders=expired)
     with sessions().begin() as session:
         sweep.complete_events(session, clock.now())
+    while transfers.expire(sessions(), clock.now()):
+        pass
+
+
+@app.task(name="sweep.tell_of_approvals")
+def tell_of_approvals() -> None:
+    """Tell buyers and teams of orders that await approval."""
+    while approvals.tell_buyers(sessions()):
+        pass
+    approvals.tell_teams(sessions(), clock.now())
 
 
 @app.task(name="sweep.reconcile")

@@ -1,6 +1,7 @@
 """The tables, one file per family; this page names them all."""
 
 from domain.models.accounts import AccountToken, Promoter, RefreshToken, TeamMember, User
+from domain.models.approvals import ApprovalNotice
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
@@ -11,10 +12,12 @@ from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
 from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
 from domain.models.tickets import Ticket
+from domain.models.transfers import TicketTransfer
 from domain.models.waitlist import Waitlist
 
 __all__ = [
     "AccountToken",
+    "ApprovalNotice",
     "AuditLog",
     "AuditPersonalValue",
     "Base",
@@ -36,6 +39,7 @@ __all__ = [
     "TeamMember",
     "Ticket",
     "TicketTier",
+    "TicketTransfer",
     "TimelineEntry",
     "User",
     "Waitlist",

@@ -63,6 +63,10 @@ class Event(Identified, Timestamped, SoftDeleted, Base):
     """Whether the platform's fee goes back with a refund, frozen likewise; after a cancelled event it always does."""
     buyer_refund_hours: Mapped[int | None]
     """Until how many hours before the start buyers may refund themselves; null where they may not."""
+    transfers_allowed: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
+    """Whether holders may hand their tickets on."""
+    transfer_until_hours: Mapped[int | None]
+    """Until how many hours before the start they may; null means until the start."""
     absorbs_fees: Mapped[bool] = mapped_column(default=False)
     """True when the promoter pays the fees out of the price, false when they come on top."""
     tax_rate_bps: Mapped[int] = mapped_column(default=0)
@@ -94,6 +98,7 @@ class Event(Identified, Timestamped, SoftDeleted, Base):
         CheckConstraint("tax_rate_bps BETWEEN 0 AND 10000", name="tax_rate"),
         CheckConstraint("offer_seconds > 0", name="offer_seconds"),
         CheckConstraint("buyer_refund_hours >= 0", name="buyer_refund_hours"),
+        CheckConstraint("transfer_until_hours >= 0", name="transfer_until_hours"),
         CheckConstraint("status = 'draft' OR status = 'cancelled' OR published_at IS NOT NULL", name="published_when"),
         CheckConstraint("(status = 'cancelled') = (cancelled_at IS NOT NULL)", name="cancelled_when"),
         # The public list: coming events in order of time, and by city or category.

@@ -120,12 +120,14 @@ class Order(Identified, Timestamped, Base):
         Index("ix_orders_event_id_id", "event_id", "id"),
         # The sweep: whose clock ran out.
         Index("ix_orders_clock", "hold_expires_at", postgresql_where=text("hold_expires_at IS NOT NULL")),
-        # The sweep: who stands still between two steps, and must be rung again.
+        # The sweep: who stands still between two steps, and must be rung again; who is to be told of a wait.
         Index(
             "ix_orders_unsettled",
             "stage",
             "updated_at",
-            postgresql_where=text("stage IN ('held', 'payment_delayed', 'processing', 'expiring', 'issuing')"),
+            postgresql_where=text(
+                "stage IN ('awaiting_approval', 'held', 'payment_delayed', 'processing', 'expiring', 'issuing')"
+            ),
         ),
         # The submit: how many orders of this person for this event are undecided.
         Index(

@@ -83,7 +83,7 @@ class Ticket(Identified, Timestamped, Base):
 
     @property
     def can_transfer(self) -> bool:
-        return self.is_valid and self.event.is_upcoming and not self.event.is_cancelled
+        return self.is_valid and self.event.transfers_allowed and self.event.is_upcoming and not self.event.is_cancelled
 
     @property
     def can_check_in(self) -> bool:

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session, joinedload
 from domain.audit import Actor
 from domain.errors import ConflictError, ForbiddenError, NotFoundError
 from domain.models import Event, Order, Ticket
-from domain.ownership import may
+from domain.ownership import is_demoted, may
 from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.refunds import buyers_deadline
-from domain.rules.states import TeamRight, TicketStatus, UserRole
+from domain.rules.states import TeamRight, TicketStatus
 from domain.transitions import lock_order
 
 NOT_ALLOWED = "refund-not-allowed"
@@ -64,8 +64,7 @@ def may_refund(session: Session, order: Order, tickets: Sequence[Ticket], viewer
 
 
 def _sells(session: Session, event: Event, actor: Actor) -> bool:
-    is_demoted = event.promoter.user_id == actor.user_id and actor.role is UserRole.USER
-    return not is_demoted and may(session, event, actor, TeamRight.SELL)
+    return not is_demoted(event, actor) and may(session, event, actor, TeamRight.SELL)
 
 
 def _obstacle(order: Order, ticket: Ticket) -> str | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, select, true, update
 from sqlalchemy.orm import Session
 
+from domain import transfer_mails
 from domain.errors import ConflictError, InvalidError
 from domain.messages import ServeTier, announce
 from domain.models import Order, PaymentTransaction, Ticket
@@ -85,7 +86,10 @@ def are_withdrawn(session: Session, refund: PaymentTransaction) -> bool:
 
 
 def withdraw(session: Session, order: Order, refund: PaymentTransaction, *, everything: bool) -> int:
-    """Take back the tickets of a refund that succeeded, or all that the order still has; return how many."""
+    """Take back the tickets of a refund that succeeded, or all that the order still has; return how many.
+
+    Whoever holds one that was handed on is told.
+    """
     # What another refund was asked for keeps that one, whose money is then owed.
     chosen = true() if everything else Ticket.refund_id == refund.id
     taken = session.scalars(
@@ -93,8 +97,9 @@ def withdraw(session: Session, order: Order, refund: PaymentTransaction, *, ever
         .where(Ticket.order_id == order.id, Ticket.status.in_(LIVE), chosen)
         .values(status=TicketStatus.REFUNDED, refund_id=func.coalesce(Ticket.refund_id, refund.id))
         .returning(Ticket.id)
-    )
-    return len(taken.all())
+    ).all()
+    transfer_mails.tell_holders(session, order, taken)
+    return len(taken)
 
 
 def has_live(session: Session, order: Order) -> bool:

@@ -130,6 +130,17 @@ class WaitlistStatus(StrEnum):
     LEFT = auto()
 
 
+class TransferStatus(StrEnum):
+    """How an offer of a ticket stands; `void`: its ticket stopped being valid meanwhile."""
+
+    PENDING = auto()
+    ACCEPTED = auto()
+    DECLINED = auto()
+    CANCELLED = auto()
+    EXPIRED = auto()
+    VOID = auto()
+
+
 class AttemptKind(StrEnum):
     CHARGE = auto()
     REFUND = auto()

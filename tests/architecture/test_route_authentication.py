@@ -38,15 +38,16 @@ GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
 POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter
+GET    /api/v1/events/<uuid:event_id>/waitlist     user
 POST   /api/v1/events/<uuid:event_id>/waitlist     user
 GET    /api/v1/fairness/check.py                   public
 GET    /api/v1/orders                              user
 POST   /api/v1/orders                              user [orders]
 GET    /api/v1/orders/<uuid:order_id>              user
-POST   /api/v1/orders/<uuid:order_id>/approve      admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/approve      admin+promoter+user fresh
 POST   /api/v1/orders/<uuid:order_id>/cancel       user
 POST   /api/v1/orders/<uuid:order_id>/confirm      user [orders]
-POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter+user fresh
 POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter+user fresh
 GET    /api/v1/promoters                           admin
 POST   /api/v1/promoters/<uuid:promoter_id>/reject admin fresh
@@ -61,6 +62,8 @@ GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
+DELETE /api/v1/tickets/<uuid:ticket_id>/transfer   user
+POST   /api/v1/tickets/<uuid:ticket_id>/transfer   admin+promoter+user fresh
 DELETE /api/v1/tiers/<uuid:tier_id>                admin+promoter
 PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
@@ -68,6 +71,11 @@ GET    /api/v1/tiers/<uuid:tier_id>/fairness       public
 POST   /api/v1/tiers/<uuid:tier_id>/pause          admin+promoter
 POST   /api/v1/tiers/<uuid:tier_id>/drain          admin+promoter
 POST   /api/v1/tiers/<uuid:tier_id>/resume         admin+promoter
+GET    /api/v1/transfers                           user
+GET    /api/v1/transfers/<uuid:transfer_id>        user
+POST   /api/v1/transfers/<uuid:transfer_id>/accept admin+promoter+user fresh
+POST   /api/v1/transfers/<uuid:transfer_id>/cancel user
+POST   /api/v1/transfers/<uuid:transfer_id>/decline user
 GET    /api/v1/waitlist                            user
 DELETE /api/v1/waitlist/<uuid:entry_id>            user
 GET    /api/v1/waitlist/<uuid:entry_id>            user
@@ -85,6 +93,8 @@ GET    /payout-account/expired                     public
 GET    /readyz                                     public [unlimited]
 GET    /reset-password                             public
 POST   /reset-password                             public [accounts]
+GET    /transfers/<uuid:transfer_id>               public
+POST   /transfers/<uuid:transfer_id>               public
 GET    /verify-email                               public
 POST   /verify-email                               public [accounts]
 GET    /waitlist/<uuid:entry_id>/offer             public
@@ -138,5 +148,6 @@ def test_strangers_change_nothing_without_a_secret_of_their_own(marks):
         "/verify-email",
         "/reset-password",
         "/waitlist/<uuid:entry_id>/offer",
+        "/transfers/<uuid:transfer_id>",
     )
     assert {rule for rule in changing if not rule.startswith(with_a_secret)} == set()

@@ -13,7 +13,7 @@ from tests.factories.accounts import (
 )
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
-from tests.factories.catalog import EventFactory, TicketTierFactory
+from tests.factories.catalog import ApprovalNoticeFactory, EventFactory, TicketTierFactory
 from tests.factories.fairness import FairnessEntryFactory
 from tests.factories.money import (
     LedgerEntryFactory,
@@ -24,12 +24,13 @@ from tests.factories.money import (
 )
 from tests.factories.notifications import EmailNotificationFactory
 from tests.factories.orders import IdempotencyKeyFactory, OrderFactory, TimelineEntryFactory
-from tests.factories.tickets import CheckInScanFactory, DoorCountFactory, TicketFactory
+from tests.factories.tickets import CheckInScanFactory, DoorCountFactory, TicketFactory, TicketTransferFactory
 from tests.factories.waitlist import WaitlistFactory
 
 __all__ = [
     "PASSWORD",
     "AccountTokenFactory",
+    "ApprovalNoticeFactory",
     "AuditLogFactory",
     "AuditPersonalValueFactory",
     "CheckInScanFactory",
@@ -49,6 +50,7 @@ __all__ = [
     "TeamMemberFactory",
     "TicketFactory",
     "TicketTierFactory",
+    "TicketTransferFactory",
     "TimelineEntryFactory",
     "UserFactory",
     "WaitlistFactory",

@@ -1,10 +1,10 @@
-"""Events that are published and on sale, and their tiers; both can be made otherwise by a word."""
+"""Events that are published and on sale, their tiers, and notices about their orders."""
 
 from datetime import timedelta
 
 import factory
 
-from domain.models import Event, TicketTier
+from domain.models import ApprovalNotice, Event, TicketTier
 from domain.rules.states import EventStatus
 from tests.factories.accounts import PromoterFactory
 from tests.factories.base import RowFactory, from_now
@@ -48,3 +48,13 @@ class TicketTierFactory(RowFactory):
     quantity = 100
     max_per_order = factory.LazyAttribute(lambda tier: max(10, tier.min_per_order))
     min_per_order = 1
+
+
+class ApprovalNoticeFactory(RowFactory):
+    """By default orders wait of which nobody has heard."""
+
+    class Meta:
+        model = ApprovalNotice
+
+    event_id = factory.LazyFunction(lambda: EventFactory().id)
+    has_news = True

@@ -1,4 +1,4 @@
-"""Tickets with a picture that is none, and scans at the door."""
+"""Tickets with a picture that is none, offers of them to others, and scans at the door."""
 
 import secrets
 from hashlib import sha256
@@ -6,9 +6,9 @@ from hashlib import sha256
 import factory
 from uuid_utils.compat import uuid7
 
-from domain.models import CheckInScan, DoorCount, Ticket
+from domain.models import CheckInScan, DoorCount, Ticket, TicketTransfer
 from domain.rules.door import quarter_of
-from domain.rules.states import OrderStage, ScanResult, TicketStatus
+from domain.rules.states import OrderStage, ScanResult, TicketStatus, TransferStatus
 from tests.factories.accounts import UserFactory
 from tests.factories.base import RowFactory, from_now
 from tests.factories.catalog import EventFactory
@@ -36,6 +36,20 @@ class TicketFactory(RowFactory):
     attendee_name = factory.SelfAttribute("holder.full_name")
     attendee_email = factory.SelfAttribute("holder.email")
     checked_in_at = factory.LazyAttribute(lambda ticket: from_now() if ticket.status == TicketStatus.USED else None)
+
+
+class TicketTransferFactory(RowFactory):
+    """By default the offer of a new ticket that stands; `ticket=` offers another one, by its holder."""
+
+    class Meta:
+        model = TicketTransfer
+
+    ticket = factory.SubFactory(TicketFactory)
+    sender = factory.SelfAttribute("ticket.holder")
+    recipient_email = factory.Sequence(lambda n: f"friend-{n}@example.com")
+    status = TransferStatus.PENDING
+    expires_at = factory.LazyFunction(lambda: from_now(days=7))
+    ended_at = factory.LazyAttribute(lambda transfer: None if transfer.status == TransferStatus.PENDING else from_now())
 
 
 class CheckInScanFactory(RowFactory):

@@ -18,6 +18,7 @@ TICKETS = [
     {"code": "fWb1oQ6CwzXn2mKd8RtYpA", "tier": "Standing", "attendee_name": "Ada Lovelace", "cid": "ticket-1"},
     {"code": "Zk3vU9sLqTe7HxBcN0gJiw", "tier": "Standing", "attendee_name": None, "cid": "ticket-2"},
 ]
+TRANSFER = {"event": EVENT, "tier": "Standing"}
 CONTEXTS = {
     "verify_email": {"first_name": "Ada", "link": "https://tickets.example/verify?token=secret-1"},
     "password_reset": {
@@ -39,6 +40,18 @@ CONTEXTS = {
         "decline_link": "https://tickets.example/offers/1/decline?token=secret-3",
     },
     "event_cancelled": ORDER | {"amounts": AMOUNTS},
+    "order_awaiting_approval": ORDER | {"amounts": AMOUNTS, "expires_at": "2026-06-01T11:00:00+00:00"},
+    "orders_await_approval": {"event": EVENT, "orders": 3, "expires_at": "2026-06-01T11:00:00+00:00"},
+    "transfer_offered": TRANSFER
+    | {
+        "sender_name": "Grace Hopper",
+        "expires_at": "2026-06-08T10:00:00+00:00",
+        "transfer_link": "https://tickets.example/transfers/1?token=secret-4",
+    },
+    "transfer_accepted": TRANSFER | {"recipient": "Grace Hopper"},
+    "transfer_refused": TRANSFER | {"recipient": "Grace Hopper", "outcome": "declined"},
+    "ticket_received": {"event": EVENT, "tickets": TICKETS[:1], "sender_name": "Grace Hopper"},
+    "ticket_withdrawn": TRANSFER | {"sender_name": "Grace Hopper"},
 }
 
 

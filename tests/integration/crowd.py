@@ -27,6 +27,7 @@ KINDS = (
     "token",
     "log",
     "scan",
+    "transfer",
 )
 
 
@@ -46,9 +47,10 @@ _STAGE = f"CASE WHEN n <= {WAITING} THEN 'queued' ELSE (ARRAY['held', 'awaiting_
 
 STATEMENTS = (
     f"""
-    INSERT INTO users (id, email, password_hash, first_name, last_name, role, email_verified, is_active)
+    INSERT INTO users (id, email, password_hash, first_name, last_name, role, email_verified, email_verified_at,
+        is_active)
     SELECT {_id("user")}, 'person-' || n || '@example.com', 'x', 'First' || n, 'Last' || n,
-        CASE WHEN n <= {TIERS} THEN 'promoter' ELSE 'user' END, false, true
+        CASE WHEN n <= {TIERS} THEN 'promoter' ELSE 'user' END, true, now(), true
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""
@@ -123,6 +125,13 @@ STATEMENTS = (
     INSERT INTO door_counts (id, event_id, quarter, gate, result, is_offline, scans, inside)
     SELECT {_id("scan")}, {_id("event")}, date_trunc('hour', now()), 'North', 'accepted', false, 9, 9
     FROM generate_series(1, {EVENTS}) AS n
+    """,
+    f"""
+    INSERT INTO ticket_transfers (id, ticket_id, sender_id, recipient_email, status, expires_at, ended_at)
+    SELECT {_id("transfer")}, {_id("ticket")}, {_id("user", f"1 + n % {BUYERS}")},
+        'person-' || 1 + n * 7 % {BUYERS} || '@example.com', CASE WHEN n % 100 = 0 THEN 'pending' ELSE 'declined' END,
+        now() + n % 600 * interval '1 minute', CASE WHEN n % 100 > 0 THEN now() END
+    FROM generate_series(1, {ROWS}) AS n
     """,
     f"""
     INSERT INTO waitlist (id, user_id, event_id, tier_id, quantity, sequence, status, responded_at, response)

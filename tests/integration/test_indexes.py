@@ -10,6 +10,7 @@ from sqlalchemy.orm import sessionmaker
 
 from domain import (
     allocation_records,
+    approvals,
     audit,
     check_in_records,
     door,
@@ -26,6 +27,7 @@ from domain import (
     tickets,
     tier_rows,
     tier_work,
+    transfers,
     users,
     waitlist,
     whole_line,
@@ -52,6 +54,7 @@ GROWING = {
     "order_timeline",
     "tickets",
     "check_in_scans",
+    "ticket_transfers",
     "waitlist",
     "payment_transactions",
     "ledger_entries",
@@ -65,7 +68,7 @@ NOW = datetime.now(UTC)
 BEFORE = NOW - timedelta(seconds=10)
 TIER, PERSON, ORDER = key("tier", HOT), key("user", 1), key("order", 50_000)
 BUYER = Actor(user_id=PERSON, role=UserRole.USER)
-ADMIN, HALL = Actor(role=UserRole.ADMIN), key("event", 2)
+ADMIN, HALL = Actor(user_id=PERSON, role=UserRole.ADMIN), key("event", 2)
 CODE = md5(b"1", usedforsecurity=False).hexdigest()
 
 
@@ -285,6 +288,16 @@ QUESTIONS = {
         ).all(),
         {"ix_orders_event_id_id", "ix_ticket_tiers_event_id_sort_order"},
     ),
+    "an event's waitlist": (
+        lambda session: waitlist.list_of_event(session, ADMIN, key("event", 7), limit=20, after=None),
+        {"ix_waitlist_event_id_sequence"},
+    ),
+    "a person's transfers": (
+        lambda session: transfers.list_own(session, BUYER, limit=20, after=None),
+        {"ix_ticket_transfers_sender_id_id", "ix_ticket_transfers_received"},
+    ),
+    "which transfers run out": (lambda session: transfers.find_due(session, NOW), {"ix_ticket_transfers_expiring"}),
+    "who awaits approval": (approvals.find_untold, {"ix_orders_unsettled", "uq_email_notifications_purpose"}),
     "who stands at the door": (
         lambda session: session.execute(
             text("SELECT * FROM door_list WHERE event_id = :event ORDER BY ticket_id LIMIT 100"),

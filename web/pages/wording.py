@@ -11,10 +11,18 @@ from zoneinfo import ZoneInfo
 
 from adapters.letters import REASONS, moment, money
 from domain.line import Place
-from domain.models import Order, Waitlist
+from domain.models import Order, TicketTransfer, Waitlist
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.places import Outlook
-from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, WaitlistStatus
+from domain.rules.states import (
+    OrderReason,
+    OrderSource,
+    OrderStage,
+    OrderStatus,
+    PaymentStatus,
+    TransferStatus,
+    WaitlistStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,7 @@ EVENTS: Mapping[str, str] = {
     "payment_disputed": "Payment disputed; tickets blocked until the bank decides",
     "dispute_won": "Dispute over; the payment stands",
     "dispute_lost": "Payment taken back by your bank",
+    "ticket_transferred": "A ticket was handed on",
 }
 """What happens to orders, by the timeline's kinds."""
 
@@ -100,6 +109,15 @@ _ENTRIES: Mapping[WaitlistStatus, Words] = {
     WaitlistStatus.EXPIRED: Words("The waitlist is closed", "No tickets came free for you. We are sorry."),
 }
 """Entries of which nothing more is to be said."""
+
+_TRANSFERS: Mapping[TransferStatus, Words] = {
+    TransferStatus.ACCEPTED: Words("The ticket is yours", "It comes by mail, with a code of its own."),
+    TransferStatus.DECLINED: Words("You declined the ticket", "It stays with whoever offered it to you."),
+    TransferStatus.CANCELLED: Words("The offer was taken back", "The ticket stays with whoever offered it to you."),
+    TransferStatus.EXPIRED: Words("The offer has expired", "The ticket stays with whoever offered it to you."),
+    TransferStatus.VOID: Words("The offer has ended", "The ticket cannot be handed on any more."),
+}
+"""Transfers of which nothing more is to be said."""
 
 _BANKS = "It goes back the way you paid; most banks show it within 5 to 10 working days."
 
@@ -141,6 +159,16 @@ def of_offer(entry: Waitlist) -> Words:
     if entry.is_waiting:
         return Words("You are on the waitlist", f"You are number {entry.position}. We write when it is your turn.")
     return _ENTRIES[entry.status]
+
+
+def of_transfer(transfer: TicketTransfer, now: datetime) -> Words:
+    """Say to its recipient how a transfer stands."""
+    if not transfer.is_pending:
+        return _TRANSFERS[transfer.status]
+    if transfer.expires_at <= now:
+        return _TRANSFERS[TransferStatus.EXPIRED]
+    until = moment(transfer.expires_at, transfer.ticket.event.timezone)
+    return Words("A ticket for you", f"Kept for you until {until}.")
 
 
 def of_event(kind: str, data: Mapping[str, Any]) -> str:

@@ -62,6 +62,8 @@ _DETAILS: dict[str, Any] = {
     "tax_rate_bps": 2500,
     "offer_seconds": 1800,
     "buyer_refund_hours": 48,
+    "transfers_allowed": True,
+    "transfer_until_hours": 24,
     "skips_large_groups": True,
 }
 _HERE = f"{API}/events/0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
@@ -161,6 +163,16 @@ class EventRequest(RequestBody):
             "may not.",
         ),
     ] = None
+    transfers_allowed: Annotated[bool, Field(description="Whether holders may hand their tickets on.")] = True
+    transfer_until_hours: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=YEAR_HOURS,
+            description="Until how many hours before the start they may, and a transfer may be accepted; null: until "
+            "the start.",
+        ),
+    ] = None
     skips_large_groups: Annotated[
         bool, Field(description="Whether a waiting group that does not fit is passed over by smaller ones.")
     ] = True
@@ -237,6 +249,8 @@ class EventBody(ResponseBody):
     tax_rate_bps: int
     offer_seconds: int | None
     buyer_refund_hours: int | None
+    transfers_allowed: bool
+    transfer_until_hours: int | None
     skips_large_groups: bool
     published_at: datetime | None
     cancelled_at: datetime | None

@@ -193,9 +193,9 @@ class OrderTicketBody(ResponseBody):
     refund_pending: Annotated[
         bool, Field(description="A refund was asked for: it opens no door, unless that refund fails.")
     ]
-    attendee_name: str
+    attendee_name: Annotated[str | None, Field(description="Null to a buyer who handed the ticket on.")]
     ready: Annotated[bool, Field(description="Whether its QR code can be fetched.")]
-    link: str
+    link: Annotated[str | None, Field(description="Null to a buyer who handed the ticket on.")]
 
 
 class TimelineBody(ResponseBody):

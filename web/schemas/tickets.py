@@ -42,7 +42,7 @@ class TicketLinks(ResponseBody):
     """Where the ticket's pictures are."""
 
     self: str
-    order: str
+    order: Annotated[str, Field(description="For its buyer; whoever took the ticket over may not see it.")]
     qr_png: str
     qr_svg: str
 

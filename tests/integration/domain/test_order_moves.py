@@ -6,11 +6,18 @@ from uuid_utils.compat import uuid7
 
 from domain import approvals, orders
 from domain.audit import Actor
-from domain.errors import ConflictError, NotFoundError
+from domain.errors import ConflictError, ForbiddenError, NotFoundError
 from domain.messages import CancelPayment, OpenPayment, ServeTier
 from domain.models import AuditLog, EmailNotification
-from domain.rules.states import InventoryState, OrderReason, OrderStage, OrderStatus, UserRole
-from tests.factories import OrderFactory, PaymentTransactionFactory, TicketTierFactory, UserFactory, bound_to
+from domain.rules.states import InventoryState, OrderReason, OrderStage, OrderStatus, TeamRight, UserRole
+from tests.factories import (
+    OrderFactory,
+    PaymentTransactionFactory,
+    TeamMemberFactory,
+    TicketTierFactory,
+    UserFactory,
+    bound_to,
+)
 from tests.integration.market import CLOCKS
 
 NOW = datetime.now(UTC)
@@ -161,8 +168,21 @@ class TestApproval:
             approvals.approve(session, pending.id, stranger, CLOCKS, NOW)
         with pytest.raises(NotFoundError):
             approvals.decline(session, pending.id, stranger, NOW)
+
+    def test_who_may_see_it_and_does_not_sell_is_told_so(self, session, pending):
+        demoted = Actor(user_id=pending.event.promoter.user_id, role=UserRole.USER)
+        for actor in (buyer_of(pending), demoted):
+            with pytest.raises(ForbiddenError):
+                approvals.approve(session, pending.id, actor, CLOCKS, NOW)
+
+    def test_team_members_need_the_right_to_sell(self, session, pending):
+        promoter_id = pending.event.promoter_id
+        scanner = TeamMemberFactory(promoter_id=promoter_id, rights=[TeamRight.SCAN, TeamRight.MANAGE]).user
         with pytest.raises(NotFoundError):
-            approvals.approve(session, pending.id, buyer_of(pending), CLOCKS, NOW)
+            approvals.approve(session, pending.id, actor_of(scanner), CLOCKS, NOW)
+        seller = TeamMemberFactory(promoter_id=promoter_id, rights=[TeamRight.SELL]).user
+        approvals.approve(session, pending.id, actor_of(seller), CLOCKS, NOW)
+        assert pending.stage is OrderStage.HELD
 
     @pytest.mark.parametrize("stage", sorted(set(OrderStage) - {OrderStage.AWAITING_APPROVAL}))
     def test_no_other_stage_awaits_it(self, session, rows, stage):

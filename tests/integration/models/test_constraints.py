@@ -17,6 +17,7 @@ from domain.rules.states import (
     OrderStatus,
     ScanResult,
     TicketStatus,
+    TransferStatus,
     WaitlistStatus,
 )
 from tests.factories import (
@@ -37,6 +38,7 @@ from tests.factories import (
     TeamMemberFactory,
     TicketFactory,
     TicketTierFactory,
+    TicketTransferFactory,
     UserFactory,
     WaitlistFactory,
     WebhookEventFactory,
@@ -81,6 +83,7 @@ CASES = {
     "ck_events_tax_rate": (EventFactory, {"tax_rate_bps": 10_001}),
     "ck_events_offer_seconds": (EventFactory, {"offer_seconds": 0}),
     "ck_events_buyer_refund_hours": (EventFactory, {"buyer_refund_hours": -1}),
+    "ck_events_transfer_until_hours": (EventFactory, {"transfer_until_hours": -1}),
     "ck_events_published_when": (EventFactory, {"published_at": None}),
     "ck_events_cancelled_when": (EventFactory, {"status": EventStatus.CANCELLED, "cancelled_at": None}),
     "ck_ticket_tiers_name_length": (TicketTierFactory, {"name": "x" * 101}),
@@ -112,6 +115,9 @@ CASES = {
     "ck_tickets_code_entropy": (TicketFactory, {"code": "too-short"}),
     "ck_tickets_used_when": (TicketFactory, {"status": TicketStatus.USED, "checked_in_at": None}),
     "ck_tickets_qr_together": (TicketFactory, {"qr_image": None}),
+    "ck_ticket_transfers_recipient_shape": (TicketTransferFactory, {"recipient_email": "nobody"}),
+    "ck_ticket_transfers_accepted_by": (TicketTransferFactory, {"status": TransferStatus.ACCEPTED}),
+    "ck_ticket_transfers_ended_when": (TicketTransferFactory, {"ended_at": EARLY}),
     "ck_waitlist_quantity": (WaitlistFactory, {"quantity": 0}),
     "ck_waitlist_offer_has_clock": (
         WaitlistFactory,

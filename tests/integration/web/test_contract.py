@@ -30,6 +30,7 @@ from tests.factories import (
     PromoterFactory,
     TicketFactory,
     TicketTierFactory,
+    TicketTransferFactory,
     UserFactory,
     WaitlistFactory,
     bound_to,
@@ -80,6 +81,7 @@ def world(sessions):
             ).all(),
             "entry_id": [entry.id],
             "scan_id": [used.id, CheckInScanFactory(ticket=None, event_id=event.id, **REFUSED).id],
+            "transfer_id": [TicketTransferFactory(recipient_email=buyer.email).id for _ in range(2)],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }

@@ -1,11 +1,20 @@
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import joinedload
 from uuid_utils.compat import uuid7
 
 from domain.messages import OpenPayment, ServeTier
-from domain.models import Waitlist
-from domain.rules.states import WaitlistStatus
-from tests.factories import EventFactory, TicketTierFactory, UserFactory, WaitlistFactory, bound_to
+from domain.models import Event, Promoter, Waitlist
+from domain.rules.states import TeamRight, UserRole, WaitlistStatus
+from tests.factories import (
+    EventFactory,
+    PromoterFactory,
+    TeamMemberFactory,
+    TicketTierFactory,
+    UserFactory,
+    WaitlistFactory,
+    bound_to,
+)
 
 WAITLIST = "/api/v1/waitlist"
 KEY = "Idempotency-Key"
@@ -195,3 +204,40 @@ class TestAnswering:
         entry = join(mine, make_tier()).json
         assert told(mine.post(f"{WAITLIST}/{entry['id']}/accept"))[:2] == (409, "no-offer")
         assert told(mine.post(f"{WAITLIST}/{entry['id']}/decline"))[:2] == (409, "no-offer")
+
+
+class TestTheSellersList:
+    def test_shows_everybody_in_the_order_of_the_line(self, sessions, log_in, offer):
+        with sessions.begin() as session, bound_to(session):
+            event = session.get_one(Event, offer.event_id)
+            tier = TicketTierFactory(event=event, quantity=0)
+            ended = WaitlistFactory(tier=tier, status=WaitlistStatus.EXPIRED, unoffered_reason="the sale has ended")
+            waiting = WaitlistFactory(tier=tier, quantity=3)
+            WaitlistFactory()
+            member = TeamMemberFactory(promoter_id=event.promoter_id, rights=[TeamRight.SELL]).user
+        client, url = log_in(member), f"/api/v1/events/{offer.event_id}/waitlist"
+        first = client.get(url, query_string={"limit": 2})
+        rest = client.get(url, query_string={"limit": 2, "cursor": first.json["next_cursor"]})
+        assert first.headers["Cache-Control"] == "private, no-store"
+        assert rest.json["next_cursor"] is None
+        entries = first.json["items"] + rest.json["items"]
+        assert [entry["id"] for entry in entries] == [str(offer.id), str(ended.id), str(waiting.id)]
+        assert [entry["status"] for entry in entries] == ["offered", "expired", "waiting"]
+        assert entries[1]["unoffered_reason"] == "the sale has ended"
+        assert entries[2]["person"] == {
+            "id": str(waiting.user_id),
+            "name": waiting.user.full_name,
+            "email": waiting.user.email,
+        }
+
+    def test_who_may_read_it(self, client, mine, log_in, sessions, offer):
+        with sessions.begin() as session, bound_to(session):
+            event = session.get_one(Event, offer.event_id)
+            scanner = TeamMemberFactory(promoter_id=event.promoter_id, rights=[TeamRight.SCAN, TeamRight.MANAGE]).user
+            other, admin = PromoterFactory().user, UserFactory(role=UserRole.ADMIN)
+            owner = session.get_one(Promoter, event.promoter_id, options=[joinedload(Promoter.user)]).user
+        url = f"/api/v1/events/{offer.event_id}/waitlist"
+        expected = [(client, 401), (mine, 403), (log_in(other), 403), (log_in(scanner), 403)]
+        for who, status in [*expected, (log_in(owner), 200), (log_in(admin), 200)]:
+            assert who.get(url).status_code == status
+        assert log_in(admin).get(f"/api/v1/events/{uuid7()}/waitlist").status_code == 404

@@ -41,6 +41,7 @@ from domain.models import (
     Statement,
     Ticket,
     TicketTier,
+    TicketTransfer,
     Waitlist,
     WebhookEvent,
 )
@@ -62,6 +63,7 @@ from tests.factories import (
     OrderFactory,
     PromoterFactory,
     TicketTierFactory,
+    TicketTransferFactory,
     WaitlistFactory,
     WebhookEventFactory,
     bound_to,
@@ -374,6 +376,21 @@ class TestSweep:
         deliver_twice(sessions, "sweep.expire")
         assert {read(sessions, Order, order).stage for order in orders} == {OrderStage.CLOSED}
         assert read(sessions, type(over), over).status == "completed"
+
+    def test_expire_ends_transfers_too(self, sessions, monkeypatch):
+        made = make(sessions, TicketTransferFactory, expires_at=NOW + timedelta(minutes=30))
+        deliver("sweep.expire")
+        assert read(sessions, TicketTransfer, made).is_pending
+        monkeypatch.setattr(sweep_tasks, "clock", Later())
+        deliver_twice(sessions, "sweep.expire")
+        assert read(sessions, TicketTransfer, made).status == "expired"
+
+    def test_tell_of_approvals(self, sessions):
+        make(sessions, OrderFactory, stage=OrderStage.AWAITING_APPROVAL)
+        deliver_twice(sessions, "sweep.tell_of_approvals")
+        with sessions() as session:
+            told = session.scalars(select(EmailNotification.template).order_by(EmailNotification.id)).all()
+        assert told == ["order_awaiting_approval", "orders_await_approval"]
 
     def test_reconcile(self, sessions, redis, opened, gateway, monkeypatch, announced):
         gateway.confirm_intent(read(sessions, Order, opened).stripe_payment_intent_id, "pm_card_visa", "by-client")

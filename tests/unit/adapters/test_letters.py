@@ -39,6 +39,16 @@ ESSENTIALS = {
             "https://tickets.example/offers/1/decline?token=secret-3",
         ),
     ],
+    "order_awaiting_approval": ["TV-7KQ2M9", "Monday 1 June 2026, 13:00 CEST", "97.91 EUR"],
+    "orders_await_approval": ["3 orders wait", "Monday 1 June 2026, 13:00 CEST"],
+    "transfer_offered": [
+        *("Grace Hopper", "1 \N{MULTIPLICATION SIGN} Standing", "Monday 8 June 2026, 12:00 CEST"),
+        "https://tickets.example/transfers/1?token=secret-4",
+    ],
+    "transfer_accepted": ["Grace Hopper has taken over", "opens no door any more"],
+    "transfer_refused": ["Grace Hopper declined", "still good"],
+    "ticket_received": ["from Grace Hopper is yours now", "fWb1oQ6CwzXn2mKd8RtYpA", "Saturday 4 July 2026, 19:30 CEST"],
+    "ticket_withdrawn": ["Grace Hopper", "opens no door any more", "whoever paid for the ticket"],
     "event_cancelled": ["TV-7KQ2M9", "cancelled", "45.00 EUR", "https://tickets.example/orders/7KQ2M9"],
 }
 
