@@ -3,6 +3,7 @@
 What nobody but these may see looks to others as if it did not exist.
 """
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -17,12 +18,12 @@ ALL_RIGHTS = frozenset(TeamRight)
 NO_RIGHTS: frozenset[TeamRight] = frozenset()
 
 
-def find_event(session: Session, actor: Actor, event_id: UUID, right: TeamRight) -> Event:
-    """Return an event in which the actor has the right, with its promoter.
+def find_event(session: Session, actor: Actor, event_id: UUID, *rights: TeamRight) -> Event:
+    """Return an event in which the actor has the right, or one of several, with its promoter.
 
     Raises `NotFoundError` if the actor may not see the event, `ForbiddenError` if they lack the right.
     """
-    return _require(session, session.scalar(_with_promoter(event_id)), actor, right, "event")
+    return _require(session, session.scalar(_with_promoter(event_id)), actor, rights, "event")
 
 
 def lock_event(
@@ -36,7 +37,7 @@ def lock_event(
     """
     query = _with_promoter(event_id).with_for_update(key_share=True, of=Event)
     event = session.scalar(query.execution_options(populate_existing=True))
-    return _require(session, event, actor, right, noun)
+    return _require(session, event, actor, [right], noun)
 
 
 def rights_in(session: Session, event: Event, actor: Actor) -> frozenset[TeamRight]:
@@ -85,10 +86,10 @@ def _with_promoter(event_id: UUID) -> Select[Event]:
     )
 
 
-def _require(session: Session, event: Event | None, actor: Actor, right: TeamRight, noun: str) -> Event:
+def _require(session: Session, event: Event | None, actor: Actor, wanted: Collection[TeamRight], noun: str) -> Event:
     rights = rights_in(session, event, actor) if event is not None else NO_RIGHTS
     if event is None or not (rights or is_public(event)):
         raise NotFoundError(noun)
-    if right not in rights:
+    if rights.isdisjoint(wanted):
         raise ForbiddenError("Only the promoter of this event and their team may do that, each by their rights.")
     return event

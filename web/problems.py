@@ -101,6 +101,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "already-waiting": Kind(409, "You stand in this line already"),
     "not-sold-out": Kind(409, "Tickets are left"),
     "no-offer": Kind(409, "No offer stands"),
+    "export-too-large": Kind(409, "More rows than such a file may have"),
     "offer-expired": Kind(409, "The offer has expired"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),

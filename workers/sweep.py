@@ -6,7 +6,7 @@ from datetime import timedelta
 import structlog
 
 from adapters.queue import find_idle
-from domain import payout_accounts, sweep
+from domain import analytics, payout_accounts, sweep
 from domain.invariants import inspection
 from domain.messages import PAYMENTS, ReadFeed
 from domain.payments import cancelled_events, reconciliation, statements
@@ -80,7 +80,7 @@ def refund() -> None:
 def refresh() -> None:
     """Refresh the analytics."""
     with sessions().begin() as session:
-        sweep.refresh_analytics(session)
+        analytics.refresh(session)
 
 
 @app.task(name="sweep.state")

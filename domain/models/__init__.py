@@ -1,6 +1,7 @@
 """The tables, one file per family; this page names them all."""
 
 from domain.models.accounts import AccountToken, Promoter, RefreshToken, TeamMember, User
+from domain.models.analytics import AnalyticsRefresh
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
@@ -14,6 +15,7 @@ from domain.models.waitlist import Waitlist
 
 __all__ = [
     "AccountToken",
+    "AnalyticsRefresh",
     "AuditLog",
     "AuditPersonalValue",
     "Base",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from domain.models.accounts import User
@@ -65,6 +65,13 @@ class Ticket(Identified, Timestamped, Base):
         Index("ix_tickets_holder_id_id", "holder_id", "id"),
         # The attendee list, and the door's counters.
         Index("ix_tickets_event_id_id", "event_id", "id"),
+        # The search in an event's attendees, by a part of a name or address.
+        Index(
+            "ix_tickets_search",
+            literal_column("((attendee_name || ' ') || attendee_email)").label("attendee"),
+            postgresql_using="gin",
+            postgresql_ops={"attendee": "gin_trgm_ops"},
+        ),
         # The sweep: whose picture is missing.
         Index("ix_tickets_unrendered", "created_at", postgresql_where=text("qr_payload IS NULL")),
     )

@@ -28,7 +28,14 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              admin+promoter
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
+GET    /api/v1/events/<uuid:event_id>/analytics    user
+GET    /api/v1/events/<uuid:event_id>/attendees    user
+GET    /api/v1/events/<uuid:event_id>/attendees.csv  admin+promoter+user fresh
+GET    /api/v1/events/<uuid:event_id>/attendees.xlsx admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
+GET    /api/v1/events/<uuid:event_id>/orders       user
+GET    /api/v1/events/<uuid:event_id>/orders.csv   admin+promoter+user fresh
+GET    /api/v1/events/<uuid:event_id>/orders.xlsx  admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
