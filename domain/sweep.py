@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain import accounts, logins, notifications, tickets, waitlist
@@ -99,17 +99,6 @@ def complete_events(session: Session, now: datetime) -> int:
         .execution_options(synchronize_session=False)
     )
     return len(done.all())
-
-
-ANALYTICS = text("SELECT matviewname FROM pg_matviews WHERE schemaname = current_schema() ORDER BY matviewname")
-
-
-def refresh_analytics(session: Session) -> list[str]:
-    """Refresh the materialized views without locking out their readers; return their names."""
-    names = list(session.scalars(ANALYTICS))
-    for name in names:
-        session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))
-    return names
 
 
 def tidy(session: Session, now: datetime) -> None:

@@ -101,6 +101,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "already-waiting": Kind(409, "You stand in this line already"),
     "not-sold-out": Kind(409, "Tickets are left"),
     "no-offer": Kind(409, "No offer stands"),
+    "export-too-large": Kind(409, "More rows than such a file may have"),
     "offer-expired": Kind(409, "The offer has expired"),
     "check-in-not-undoable": Kind(409, "There is no check-in to undo"),
     "door-list-stale": Kind(409, "The cursor belongs to another list"),

@@ -125,6 +125,11 @@ class Services:
         return Semaphore(max(1, self.settings.web_threads // 8))
 
     @cached_property
+    def export_seats(self) -> Semaphore:
+        """At most an eighth of the threads may write lists down, however slowly they are taken in."""
+        return Semaphore(max(1, self.settings.web_threads // 8))
+
+    @cached_property
     def tokens(self) -> TokenKeyring:
         """The keyring of one-time tokens."""
         return wiring.open_token_keyring(self.settings)

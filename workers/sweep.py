@@ -6,7 +6,7 @@ from datetime import timedelta
 import structlog
 
 from adapters.queue import find_idle
-from domain import approvals, payout_accounts, sweep, transfers
+from domain import analytics, approvals, payout_accounts, sweep, transfers
 from domain.invariants import inspection
 from domain.messages import PAYMENTS, ReadFeed
 from domain.payments import cancelled_events, reconciliation, statements
@@ -90,7 +90,7 @@ def refund() -> None:
 def refresh() -> None:
     """Refresh the analytics."""
     with sessions().begin() as session:
-        sweep.refresh_analytics(session)
+        analytics.refresh(session)
 
 
 @app.task(name="sweep.state")

@@ -1,6 +1,7 @@
 """The tables, one file per family; this page names them all."""
 
 from domain.models.accounts import AccountToken, Promoter, RefreshToken, TeamMember, User
+from domain.models.analytics import AnalyticsRefresh
 from domain.models.approvals import ApprovalNotice
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
@@ -17,6 +18,7 @@ from domain.models.waitlist import Waitlist
 
 __all__ = [
     "AccountToken",
+    "AnalyticsRefresh",
     "ApprovalNotice",
     "AuditLog",
     "AuditPersonalValue",

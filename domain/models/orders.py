@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -135,6 +136,21 @@ class Order(Identified, Timestamped, Base):
             "user_id",
             "event_id",
             postgresql_where=text("stage IN ('queued', 'partly_held')"),
+        ),
+        # The promoter's search: orders that were billed to somebody, by a part of that name or address.
+        Index(
+            "ix_orders_billing_search",
+            literal_column("((COALESCE(billing_name, '') || ' ') || COALESCE(billing_email, ''))").label("billed"),
+            postgresql_using="gin",
+            postgresql_ops={"billed": "gin_trgm_ops"},
+            postgresql_where=text("billing_name IS NOT NULL OR billing_email IS NOT NULL"),
+        ),
+        # The promoter's list of what awaits approval.
+        Index(
+            "ix_orders_awaiting_approval",
+            "event_id",
+            "id",
+            postgresql_where=text("stage = 'awaiting_approval'"),
         ),
         # A webhook names an intent.
         Index(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from domain.models.accounts import User
@@ -69,6 +69,13 @@ class Ticket(Identified, Timestamped, Base):
         Index("ix_tickets_event_id_id", "event_id", "id"),
         # The door list, and what changed in it.
         Index("ix_tickets_changes", "event_id", "changed_xid", "id"),
+        # The search in an event's attendees, by a part of a name or address.
+        Index(
+            "ix_tickets_search",
+            literal_column("((attendee_name || ' ') || attendee_email)").label("attendee"),
+            postgresql_using="gin",
+            postgresql_ops={"attendee": "gin_trgm_ops"},
+        ),
         # The sweep: whose picture is missing.
         Index("ix_tickets_unrendered", "created_at", postgresql_where=text("qr_payload IS NULL")),
     )

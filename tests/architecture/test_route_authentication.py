@@ -34,6 +34,14 @@ GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
 GET    /api/v1/events/<uuid:event_id>/door         user
 GET    /api/v1/events/<uuid:event_id>/door-list    user
+GET    /api/v1/events/<uuid:event_id>/analytics    user
+GET    /api/v1/events/<uuid:event_id>/attendees    user
+GET    /api/v1/events/<uuid:event_id>/attendees.csv  admin+promoter+user fresh
+GET    /api/v1/events/<uuid:event_id>/attendees.xlsx admin+promoter+user fresh
+GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
+GET    /api/v1/events/<uuid:event_id>/orders       user
+GET    /api/v1/events/<uuid:event_id>/orders.csv   admin+promoter+user fresh
+GET    /api/v1/events/<uuid:event_id>/orders.xlsx  admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public

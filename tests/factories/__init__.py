@@ -11,6 +11,7 @@ from tests.factories.accounts import (
     TeamMemberFactory,
     UserFactory,
 )
+from tests.factories.analytics import AnalyticsRefreshFactory
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import ApprovalNoticeFactory, EventFactory, TicketTierFactory
@@ -30,6 +31,7 @@ from tests.factories.waitlist import WaitlistFactory
 __all__ = [
     "PASSWORD",
     "AccountTokenFactory",
+    "AnalyticsRefreshFactory",
     "ApprovalNoticeFactory",
     "AuditLogFactory",
     "AuditPersonalValueFactory",

@@ -91,6 +91,10 @@ SearchWords = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_one_line)
 ]
 """What a person types into a search field."""
+DeskWords = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200), AfterValidator(_one_line)
+]
+"""The same where only an index can answer: three letters make the first trigram."""
 EmailAddress = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=3, max_length=254),

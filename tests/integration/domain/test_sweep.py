@@ -226,17 +226,6 @@ class TestCompleteEvents:
         assert statuses == {**before, over.id: EventStatus.COMPLETED}
 
 
-def test_the_runtime_role_refreshes_the_analytics(sessions):
-    make(sessions, OrderFactory, stage=OrderStage.COMPLETE, quantity=2)
-    for _ in range(2):
-        with sessions.begin() as session:
-            assert session.scalar(text("SELECT current_user")) == "vendor_app"
-            names = sweep.refresh_analytics(session)
-    assert names == ["order_funnel", "refusals_by_reason", "sales_by_hour"]
-    with sessions() as session:
-        assert session.scalar(text("SELECT count(*) FROM sales_by_hour")) == 1
-
-
 def test_tidying_deletes_what_nobody_can_use_any_more_and_nothing_else(session):
     with bound_to(session):
         fresh = [

@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from domain import allocation
 from domain.audit import Actor
 from domain.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from domain.messages import ServeTier
-from domain.models import AuditLog, Event, TicketTier
-from domain.rules.states import EventStatus, StripeAccountState, UserRole, VerificationStatus
+from domain.models import AuditLog, Event, Order, OrderItem, TicketTier
+from domain.rules.states import EventStatus, OrderStage, StripeAccountState, UserRole, VerificationStatus
 from domain.terms import Platform
 from domain.tiers import (
     MAX_TIERS,
@@ -22,7 +23,8 @@ from domain.tiers import (
     resume_tier,
     update_tier,
 )
-from tests.factories import EventFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
+from tests.factories import EventFactory, OrderFactory, PromoterFactory, TicketTierFactory, UserFactory, bound_to
+from tests.integration.market import CLOCKS
 
 DETAILS = TierDetails(name="Standing", price=4500, quantity=100)
 PLATFORM = Platform(currencies=("EUR",), fee_rate_bps=250, fee_fixed=50, returns_fees=True)
@@ -319,6 +321,38 @@ class TestRaces:
         with sessions() as session:
             assert session.get_one(TicketTier, first.id).desired_quantity == 100
             assert session.get_one(TicketTier, second.id).desired_quantity is None
+
+    def test_an_edit_waits_for_the_round_that_is_under_way_and_changes_nothing_that_was_accepted(
+        self, sessions, committed, waits_for_lock
+    ):
+        actor, _, (tier, _) = committed
+        with sessions.begin() as session, bound_to(session):
+            order = OrderFactory(tier=session.get_one(TicketTier, tier.id), quantity=3)
+            price, total = order.items[0].unit_price, order.total
+        refusals = []
+
+        def shrink():
+            with sessions() as session:
+                try:
+                    update_tier(session, actor, tier.id, replace(DETAILS, quantity=2, price=price + 100), PLATFORM)
+                except ConflictError as refusal:
+                    refusals.append(refusal.code)
+
+        with sessions() as session:
+            allocation.serve(session, tier.id, NOW, CLOCKS, batch=100)
+            thread = threading.Thread(target=shrink)
+            thread.start()
+            waits_for_lock()
+            session.commit()
+        thread.join(10)
+        assert refusals == ["quantity-below-sold"]
+        with sessions.begin() as session:
+            update_tier(session, actor, tier.id, replace(DETAILS, quantity=50, price=price + 100), PLATFORM)
+        with sessions() as session:
+            held = session.get_one(Order, order.id)
+            line = session.scalars(select(OrderItem).where(OrderItem.order_id == order.id)).one()
+            assert session.get_one(TicketTier, tier.id).price == price + 100
+            assert (held.stage, held.total, line.unit_price) == (OrderStage.HELD, total, price)
 
     def test_an_order_may_refer_to_an_event_that_is_being_edited(self, sessions, committed):
         actor, event, (tier, _) = committed
