@@ -27,6 +27,8 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
     "late_payment_refunded": _ABOUT_ORDER | {"amounts"},
     "waitlist_offer": frozenset({"event", "tier", "quantity", "expires_at", "accept_link", "decline_link"}),
     "event_cancelled": _ABOUT_ORDER | {"amounts"},
+    "team_joined": frozenset({"first_name", "promoter", "rights"}),
+    "webhook_disabled": frozenset({"first_name", "url", "disabled_reason"}),
 }
 """What each letter must be given: plain JSON values, so that a context can wait in a row.
 
@@ -35,6 +37,7 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
   `currency`, `total` and `refunded` (all that has been given back so far)
 - `tickets`: list of `code`, `tier`, `attendee_name` (may be null), `cid` (content id of its QR code's picture)
 - `returned_tickets`: how many tickets a refund took, if its order lives on; else zero
+- `rights`: values of TeamRight; `disabled_reason`: why an endpoint of webhooks was disabled by us
 - `*_at`: ISO 8601 text or aware datetimes; `reason`: an order's reason (domain.rules.states)
 
 `product` and `recipient_name` come from us.
@@ -55,6 +58,20 @@ REASONS: Mapping[str, str] = {
     "system_error": "Something went wrong on our side, and we are sorry for that.",
 }
 """Why an order ended, as one would say it to its buyer; it follows "Your order was cancelled."."""
+
+
+RIGHTS: Mapping[str, str] = {
+    "manage": "set up events, tiers and webhooks",
+    "sell": "see orders, decide on them and refund them",
+    "scan": "work at the door",
+}
+"""What a member of a team may do."""
+WHY_DISABLED: Mapping[str, str] = {
+    "gone": "it answered 410, which means that it is gone for good.",
+    "failing": "for five days nothing that we sent there arrived.",
+    "key_lost": "its secret is not valid any more. Rotate it, and put the new one into your system.",
+}
+"""Why an endpoint was disabled by us; it follows "The reason:"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {"money": money, "moment": moment, "reason": REASONS.__getitem__}
+    environment.filters |= {"right": RIGHTS.__getitem__, "why_disabled": WHY_DISABLED.__getitem__}
     return environment
 
 

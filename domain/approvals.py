@@ -20,8 +20,7 @@ from domain.transitions import close, move
 def approve(session: Session, order_id: UUID, actor: Actor, clocks: Clocks, now: datetime) -> None:
     """Let a held order go on to payment, and tell the buyer.
 
-    Raises `NotFoundError` unless the actor is the event's promoter or an admin, `ConflictError` unless the order
-    awaits approval.
+    Raises what `orders.lock_for_promoter` raises, and `ConflictError` unless the order awaits approval.
     """
     order = lock_for_promoter(session, order_id, actor)
     _require_awaiting_approval(order)

@@ -15,7 +15,15 @@ from uuid_utils.compat import uuid7
 
 from domain import admission, audit, order_records
 from domain.audit import Actor
-from domain.errors import BusyError, ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError
+from domain.errors import (
+    BusyError,
+    ConflictError,
+    DomainError,
+    ForbiddenError,
+    InvalidError,
+    KeyReusedError,
+    NotFoundError,
+)
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may
@@ -262,12 +270,17 @@ def lock_for_buyer(session: Session, order_id: UUID, buyer_id: UUID | None) -> O
 
 
 def lock_for_promoter(session: Session, order_id: UUID, actor: Actor) -> Order:
-    """Lock an order of an event that the actor sells for; raise `NotFoundError` for the rest."""
+    """Lock an order of an event that the actor sells for.
+
+    Raises `ForbiddenError` for its buyer, who knows of it, `NotFoundError` for the rest.
+    """
     order = lock_order(session, order_id)
     if order is not None:
         event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
         if may(session, event, actor, TeamRight.SELL):
             return order
+        if order.user_id == actor.user_id:
+            raise ForbiddenError("Only the promoter may do that, and who has the right to sell in their team.")
     raise NotFoundError("order")
 
 

@@ -225,7 +225,7 @@ def cancel_order(path: OrderPath) -> Response:
 
 @blueprint.post("/orders/<uuid:order_id>/approve", summary="Approve an order", responses={202: OrderBody})
 @describes(problems=("not-awaiting-approval",), headers=MOVED)
-@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+@require(*UserRole, fresh=True)
 def approve_order(path: OrderPath) -> Response:
     """Let an order of a tier that requires approval go on to payment."""
     now, clocks = services().clock.now(), services().clocks
@@ -234,7 +234,7 @@ def approve_order(path: OrderPath) -> Response:
 
 @blueprint.post("/orders/<uuid:order_id>/decline", summary="Decline an order", responses={202: OrderBody})
 @describes(problems=("not-awaiting-approval",), headers=MOVED)
-@require(UserRole.PROMOTER, UserRole.ADMIN, fresh=True)
+@require(*UserRole, fresh=True)
 def decline_order(path: OrderPath) -> Response:
     """Refuse an order that awaits approval; its stock goes back."""
     return _once(
@@ -262,7 +262,7 @@ def decline_order(path: OrderPath) -> Response:
 def refund_order(path: OrderPath, body: RefundRequest) -> Response:
     """Give a payment back: tickets for their share of it, an amount, or all that is left.
 
-    Tickets that go back end, and their seats return to the sale. Promoters and admins may always ask, buyers until
+    Tickets that go back end, and their seats return to the sale. Who sells may always ask, buyers until
     `buyer_refund_hours` before the start, for unused tickets. The platform's fee goes back in proportion where the
     event's `returns_fees` says so; after a cancelled event, or a late payment, it always does.
     """

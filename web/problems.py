@@ -102,6 +102,10 @@ PROBLEMS: Mapping[str, Kind] = {
     "not-sold-out": Kind(409, "Tickets are left"),
     "no-offer": Kind(409, "No offer stands"),
     "offer-expired": Kind(409, "The offer has expired"),
+    "no-verified-account": Kind(409, "Nobody has an account with this verified address"),
+    "already-in-team": Kind(409, "In the team already"),
+    "too-many-webhooks": Kind(409, "As many endpoints as one may have"),
+    "webhook-disabled": Kind(409, "The endpoint is disabled"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

@@ -5,6 +5,7 @@ from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
 from domain.models.fairness import FairnessEntry
+from domain.models.hooks import WebhookDelivery, WebhookEndpoint
 from domain.models.inspections import Inspection
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
@@ -37,5 +38,7 @@ __all__ = [
     "TimelineEntry",
     "User",
     "Waitlist",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
 ]

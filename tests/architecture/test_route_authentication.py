@@ -23,25 +23,26 @@ POST   /api/v1/auth/verify-email                   public [accounts]
 POST   /api/v1/auth/verify-email/resend            user [accounts]
 GET    /api/v1/events                              public
 POST   /api/v1/events                              admin+promoter
-DELETE /api/v1/events/<uuid:event_id>              admin+promoter
+DELETE /api/v1/events/<uuid:event_id>              user
 GET    /api/v1/events/<uuid:event_id>              public
-PUT    /api/v1/events/<uuid:event_id>              admin+promoter
+PUT    /api/v1/events/<uuid:event_id>              user
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
-POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
-GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
-GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
+POST   /api/v1/events/<uuid:event_id>/publish      user
+POST   /api/v1/events/<uuid:event_id>/duplicate    user
+GET    /api/v1/events/<uuid:event_id>/disputes     user
+GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
-POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter
+POST   /api/v1/events/<uuid:event_id>/tiers        user
 POST   /api/v1/events/<uuid:event_id>/waitlist     user
 GET    /api/v1/fairness/check.py                   public
 GET    /api/v1/orders                              user
 POST   /api/v1/orders                              user [orders]
 GET    /api/v1/orders/<uuid:order_id>              user
-POST   /api/v1/orders/<uuid:order_id>/approve      admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/approve      admin+promoter+user fresh
 POST   /api/v1/orders/<uuid:order_id>/cancel       user
 POST   /api/v1/orders/<uuid:order_id>/confirm      user [orders]
-POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter fresh
+POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter+user fresh
 POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter+user fresh
 GET    /api/v1/promoters                           admin
 POST   /api/v1/promoters/<uuid:promoter_id>/reject admin fresh
@@ -51,18 +52,32 @@ GET    /api/v1/promoters/me                        user
 PATCH  /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me/payout-account         admin+promoter fresh [payout-accounts]
+GET    /api/v1/promoters/me/team                   user
+POST   /api/v1/promoters/me/team                   admin+promoter+user fresh
+DELETE /api/v1/promoters/me/team/<uuid:member_id>  admin+promoter+user fresh
+PATCH  /api/v1/promoters/me/team/<uuid:member_id>  admin+promoter+user fresh
+GET    /api/v1/promoters/me/webhooks               user
+POST   /api/v1/promoters/me/webhooks               admin+promoter+user fresh
+DELETE /api/v1/promoters/me/webhooks/<uuid:webhook_id> admin+promoter+user fresh
+GET    /api/v1/promoters/me/webhooks/<uuid:webhook_id> user
+PATCH  /api/v1/promoters/me/webhooks/<uuid:webhook_id> admin+promoter+user fresh
+GET    /api/v1/promoters/me/webhooks/<uuid:webhook_id>/deliveries user
+POST   /api/v1/promoters/me/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay admin+promoter+user fresh [webhook-tests]
+POST   /api/v1/promoters/me/webhooks/<uuid:webhook_id>/rotate-secret admin+promoter+user fresh
+POST   /api/v1/promoters/me/webhooks/<uuid:webhook_id>/test admin+promoter+user fresh [webhook-tests]
 GET    /api/v1/receipt-keys                        public
+GET    /api/v1/teams                               user
 GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
-DELETE /api/v1/tiers/<uuid:tier_id>                admin+promoter
-PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
+DELETE /api/v1/tiers/<uuid:tier_id>                user
+PUT    /api/v1/tiers/<uuid:tier_id>                user
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
 GET    /api/v1/tiers/<uuid:tier_id>/fairness       public
-POST   /api/v1/tiers/<uuid:tier_id>/pause          admin+promoter
-POST   /api/v1/tiers/<uuid:tier_id>/drain          admin+promoter
-POST   /api/v1/tiers/<uuid:tier_id>/resume         admin+promoter
+POST   /api/v1/tiers/<uuid:tier_id>/pause          user
+POST   /api/v1/tiers/<uuid:tier_id>/drain          user
+POST   /api/v1/tiers/<uuid:tier_id>/resume         user
 GET    /api/v1/waitlist                            user
 DELETE /api/v1/waitlist/<uuid:entry_id>            user
 GET    /api/v1/waitlist/<uuid:entry_id>            user
@@ -86,7 +101,7 @@ GET    /waitlist/<uuid:entry_id>/offer             public
 POST   /waitlist/<uuid:entry_id>/offer             public
 POST   /webhooks/sendgrid                          public [unlimited]
 POST   /webhooks/stripe                            public [unlimited]
-"""
+"""  # noqa: E501 one line per route
 
 
 def read_table():

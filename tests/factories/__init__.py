@@ -15,6 +15,7 @@ from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, In
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
 from tests.factories.fairness import FairnessEntryFactory
+from tests.factories.hooks import WebhookDeliveryFactory, WebhookEndpointFactory
 from tests.factories.money import (
     LedgerEntryFactory,
     PaymentFeedFactory,
@@ -51,6 +52,8 @@ __all__ = [
     "TimelineEntryFactory",
     "UserFactory",
     "WaitlistFactory",
+    "WebhookDeliveryFactory",
+    "WebhookEndpointFactory",
     "WebhookEventFactory",
     "bound_to",
 ]

@@ -39,6 +39,8 @@ CONTEXTS = {
         "decline_link": "https://tickets.example/offers/1/decline?token=secret-3",
     },
     "event_cancelled": ORDER | {"amounts": AMOUNTS},
+    "team_joined": {"first_name": "Ada", "promoter": "Harbour Concerts", "rights": ["scan", "sell"]},
+    "webhook_disabled": {"first_name": "Ada", "url": "https://harbour.example/hooks", "disabled_reason": "failing"},
 }
 
 

@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 
 from domain import approvals, orders
 from domain.audit import Actor
-from domain.errors import ConflictError, NotFoundError
+from domain.errors import ConflictError, ForbiddenError, NotFoundError
 from domain.messages import CancelPayment, OpenPayment, ServeTier
 from domain.models import AuditLog, EmailNotification
 from domain.rules.states import InventoryState, OrderReason, OrderStage, OrderStatus, UserRole
@@ -161,7 +161,7 @@ class TestApproval:
             approvals.approve(session, pending.id, stranger, CLOCKS, NOW)
         with pytest.raises(NotFoundError):
             approvals.decline(session, pending.id, stranger, NOW)
-        with pytest.raises(NotFoundError):
+        with pytest.raises(ForbiddenError):
             approvals.approve(session, pending.id, buyer_of(pending), CLOCKS, NOW)
 
     @pytest.mark.parametrize("stage", sorted(set(OrderStage) - {OrderStage.AWAITING_APPROVAL}))

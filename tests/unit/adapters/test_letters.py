@@ -40,6 +40,8 @@ ESSENTIALS = {
         ),
     ],
     "event_cancelled": ["TV-7KQ2M9", "cancelled", "45.00 EUR", "https://tickets.example/orders/7KQ2M9"],
+    "team_joined": ["Ada", "Harbour Concerts", "work at the door", "see orders, decide on them and refund them"],
+    "webhook_disabled": ["Ada", "https://harbour.example/hooks", "for five days nothing that we sent there arrived"],
 }
 
 
