@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     """Ed25519 seeds (base64, 32 bytes) of ticket codes as `kid:seed,kid:seed`; the first one signs."""
     receipt_keys: Annotated[dict[str, SecretStr], NoDecode]
     """Ed25519 seeds of receipts and of the heads of the fairness logs, written likewise."""
+    webhook_keys: Annotated[dict[str, SecretStr], NoDecode]
+    """Keys that the secrets of promoters' webhook endpoints are made from as `kid:secret,kid:secret`; the first one
+    makes new ones."""
     bcrypt_rounds: Annotated[int, Field(ge=4, le=16)] = 12
     bcrypt_threads: Count = 2
     bcrypt_queue: Count = 32
@@ -93,6 +96,8 @@ class Settings(BaseSettings):
     mail_from: str = "tickets@example.com"
     mail_from_name: str = "Ticket Vendor"
     mail_reply_to: str | None = None
+    webhooks_to_loopback: bool = False
+    """Whether promoters may name addresses of this very machine, as one does to try webhooks out."""
 
     hold_seconds: Seconds = 5 * 60
     hold_limit_seconds: Seconds = 20 * 60
@@ -136,7 +141,7 @@ class Settings(BaseSettings):
     metrics_dir: str | None = None
     """Where the processes of one machine share their Prometheus counters; without it each process tells its own."""
 
-    @field_validator("jwt_keys", "ticket_keys", "receipt_keys", mode="before")
+    @field_validator("jwt_keys", "ticket_keys", "receipt_keys", "webhook_keys", mode="before")
     @classmethod
     def _read_keyring(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -158,7 +163,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"the seed of {kid} is not {SEED_BYTES} bytes in base64")
         return keys
 
-    @field_validator("jwt_keys")
+    @field_validator("jwt_keys", "webhook_keys")
     @classmethod
     def _check_secrets(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for kid, secret in keys.items():

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from adapters.broker import Broker
 from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
+from domain.hook_secrets import SecretKeyring
 from domain.one_time_tokens import TokenKeyring
-from domain.ports import PaymentGateway, QRRenderer, ReceiptSigner, Signer
+from domain.ports import HookSender, PaymentGateway, QRRenderer, ReceiptSigner, Signer
 from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
@@ -99,6 +100,18 @@ def open_qr_renderer() -> QRRenderer:
 def open_token_keyring(settings: Settings) -> TokenKeyring:
     """Return the keyring of one-time tokens, derived from the keys of the log-in tokens."""
     return TokenKeyring.derived_from({kid: secret.get_secret_value() for kid, secret in settings.jwt_keys.items()})
+
+
+def open_secret_keyring(settings: Settings) -> SecretKeyring:
+    """Return the keyring of the secrets of promoters' endpoints."""
+    return SecretKeyring({kid: secret.get_secret_value().encode() for kid, secret in settings.webhook_keys.items()})
+
+
+def open_hook_sender(settings: Settings) -> HookSender:
+    """Return the way to promoters' endpoints."""
+    from adapters.hook_sender import HookSender as Poster  # noqa: PLC0415
+
+    return Poster(to_loopback=settings.webhooks_to_loopback)
 
 
 def read_clocks(settings: Settings) -> Clocks:

@@ -34,6 +34,8 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
     "transfer_refused": frozenset({"event", "tier", "recipient", "outcome"}),
     "ticket_received": frozenset({"event", "tickets", "sender_name"}),
     "ticket_withdrawn": frozenset({"event", "tier", "sender_name"}),
+    "team_joined": frozenset({"first_name", "promoter", "rights"}),
+    "webhook_disabled": frozenset({"first_name", "url", "disabled_reason"}),
 }
 """What each letter must be given: plain JSON values, so that a context can wait in a row.
 
@@ -44,6 +46,7 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
 - `orders`: how many orders wait; `recipient`: a name or an address; `outcome`: how a transfer ended, if not in a new
   holder (domain.rules.states)
 - `returned_tickets`: how many tickets a refund took, if its order lives on; else zero
+- `rights`: values of TeamRight; `disabled_reason`: why an endpoint of webhooks was disabled by us
 - `*_at`: ISO 8601 text or aware datetimes; `reason`: an order's reason (domain.rules.states)
 
 `product` and `recipient_name` come from us.
@@ -64,6 +67,20 @@ REASONS: Mapping[str, str] = {
     "system_error": "Something went wrong on our side, and we are sorry for that.",
 }
 """Why an order ended, as one would say it to its buyer; it follows "Your order was cancelled."."""
+
+
+RIGHTS: Mapping[str, str] = {
+    "manage": "set up events, tiers and webhooks",
+    "sell": "see orders, decide on them and refund them",
+    "scan": "work at the door",
+}
+"""What a member of a team may do."""
+WHY_DISABLED: Mapping[str, str] = {
+    "gone": "it answered 410, which means that it is gone for good.",
+    "failing": "for five days nothing that we sent there arrived.",
+    "key_lost": "its secret is not valid any more. Rotate it, and put the new one into your system.",
+}
+"""Why an endpoint was disabled by us; it follows "The reason:"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {"money": money, "moment": moment, "reason": REASONS.__getitem__}
+    environment.filters |= {"right": RIGHTS.__getitem__, "why_disabled": WHY_DISABLED.__getitem__}
     return environment
 
 

@@ -20,7 +20,7 @@ from domain.messages import OpenPayment, announce
 from domain.models import ApprovalNotice, EmailNotification, Event, Order, Promoter, TeamMember, User
 from domain.notifications import queue_mail
 from domain.one_by_one import one_by_one
-from domain.ownership import is_demoted, may
+from domain.ownership import may
 from domain.rules.clocks import Clocks
 from domain.rules.states import OrderReason, OrderStage, TeamRight
 from domain.transitions import close, lock_order, move
@@ -33,8 +33,8 @@ NOTICE_PAUSE = timedelta(minutes=15)
 def approve(session: Session, order_id: UUID, actor: Actor, clocks: Clocks, now: datetime) -> None:
     """Let a held order go on to payment, and tell the buyer.
 
-    Raises `NotFoundError` unless the actor sells for the event, `ForbiddenError` for its buyer and a promoter whose
-    role was taken away, `ConflictError` unless the order awaits approval.
+    Raises `NotFoundError` unless the actor sells for the event, `ForbiddenError` for its buyer, `ConflictError` unless
+    the order awaits approval.
     """
     order = _lock_awaiting_approval(session, order_id, actor)
     move(session, order, OrderStage.HELD, "approved")
@@ -57,8 +57,6 @@ def _lock_awaiting_approval(session: Session, order_id: UUID, actor: Actor) -> O
     if order is None:
         raise NotFoundError("order")
     event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
-    if is_demoted(event, actor):
-        raise ForbiddenError("Your role does not allow this.")
     if not may(session, event, actor, TeamRight.SELL):
         raise ForbiddenError("The organiser decides.") if order.user_id == actor.user_id else NotFoundError("order")
     if order.stage is not OrderStage.AWAITING_APPROVAL:

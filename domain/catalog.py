@@ -7,7 +7,7 @@ orders of a cancelled event is in `payments/cancelled_events.py`. Whatever is do
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -21,15 +21,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from domain import audit
+from domain import audit, outgoing
 from domain.audit import Actor
 from domain.changes import as_json, change
 from domain.errors import ConflictError, ForbiddenError, InvalidError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, Promoter, TicketTier
-from domain.ownership import lock_event, require_open
+from domain.ownership import lock_event, require_open, require_owner
 from domain.rules.publishing import Draft, Fault, PricedTier, find_faults, find_price_fault
-from domain.rules.states import EventStatus, UserRole
+from domain.rules.states import EventStatus, UserRole, WebhookType
 from domain.terms import Platform, can_be_paid, terms_of
 
 SLUG_LENGTH = 80
@@ -92,9 +92,16 @@ def create_event(session: Session, actor: Actor, details: EventDetails, platform
     promoter = session.scalar(select(Promoter).where(Promoter.user_id == actor.user_id))
     if promoter is None:
         raise ConflictError("Tell who sells first: create your promoter profile.", code="promoter-profile-required")
-    values = _checked(details, platform)
+    values = checked(details, platform)
     if values.setdefault("is_featured", False):
         _require_admin(actor)
+    event = open_draft(session, promoter, values, platform)
+    audit.record(session, actor, "event.create", event, new=as_json(values))
+    return event
+
+
+def open_draft(session: Session, promoter: Promoter, values: Mapping[str, Any], platform: Platform) -> Event:
+    """Add a draft of a promoter's with these columns, which were `checked`, and the fees of this moment."""
     event = Event(
         **values,
         id=uuid7(),
@@ -105,7 +112,6 @@ def create_event(session: Session, actor: Actor, details: EventDetails, platform
         returns_fees=platform.returns_fees if promoter.returns_fees is None else promoter.returns_fees,
     )
     _add_with_slug(session, event)
-    audit.record(session, actor, "event.create", event, new=as_json(values))
     return event
 
 
@@ -118,7 +124,7 @@ def update_event(
     """
     event = lock_event(session, actor, event_id)
     require_open(event)
-    values = _checked(details, platform)
+    values = checked(details, platform)
     if values.get("is_featured", event.is_featured) != event.is_featured:
         _require_admin(actor)
     tiers = read_tiers(session, event.id)
@@ -159,15 +165,18 @@ def publish_event(session: Session, actor: Actor, event_id: UUID, platform: Plat
     if faults := find_faults(draft, now):
         raise UnpublishableError(faults)
     _move(session, actor, event, "event.publish", EventStatus.PUBLISHED, published_at=now)
+    outgoing.tell(session, event.id, WebhookType.EVENT_PUBLISHED, {"status": event.status})
     return event
 
 
 def cancel_event(session: Session, actor: Actor, event_id: UUID, now: datetime) -> Event:
     """Call a published event off: nothing more is sold, and the sweep refunds what was. Twice changes nothing.
 
-    Raises `ConflictError` for a draft, which can be deleted, and for an event that is over.
+    Raises `ForbiddenError` for the promoter's team, `ConflictError` for a draft, which can be deleted, and for an event
+    that is over.
     """
     event = lock_event(session, actor, event_id)
+    require_owner(event.promoter, actor)
     if event.is_cancelled:
         return event
     require_open(event)
@@ -204,7 +213,7 @@ def committed_tickets(tiers: Sequence[TicketTier]) -> int:
     return sum(max(tier.quantity, tier.desired_quantity or 0) for tier in tiers)
 
 
-def _checked(details: EventDetails, platform: Platform) -> dict[str, Any]:
+def checked(details: EventDetails, platform: Platform) -> dict[str, Any]:
     """Return the event's columns; raise `InvalidError` for what contradicts itself or cannot be offered here."""
     if details.ends_at <= details.starts_at:
         raise InvalidError("The event must end after it starts.", pointer="/ends_at")
@@ -263,6 +272,7 @@ def slug_of(title: str) -> str:
 def _call_off(session: Session, actor: Actor, event: Event, now: datetime) -> None:
     _move(session, actor, event, "event.cancel", EventStatus.CANCELLED, cancelled_at=now)
     _ring(session, read_tiers(session, event.id))
+    outgoing.tell(session, event.id, WebhookType.EVENT_CANCELLED, {"status": event.status})
 
 
 def _move(session: Session, actor: Actor, event: Event, action: str, status: EventStatus, **times: datetime) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from domain.audit import Actor
 from domain.errors import NotFoundError
-from domain.models import Event, Promoter
+from domain.models import Event, Promoter, TeamMember
 from domain.models.catalog import PUBLIC
 from domain.ownership import may_see
 
@@ -52,22 +52,36 @@ def find_events(
 def find_own_events(
     session: Session, user_id: UUID, wanted: EventFilter, *, limit: int, after: Key | None = None
 ) -> Sequence[Event]:
-    """Return the user's own events in order of their start, whatever their status, at most `limit` + 1."""
-    query = select(Event).where(Promoter.user_id == user_id, Event.deleted_at.is_(None), *_conditions(wanted))
+    """Return the events of the user and of those whose teams they are in, whatever their status, at most `limit` + 1.
+
+    They come in order of their start.
+    """
+    own = select(Promoter.id).where(Promoter.user_id == user_id)
+    theirs = own.union_all(select(TeamMember.promoter_id).where(TeamMember.user_id == user_id))
+    query = select(Event).where(Event.promoter_id.in_(theirs), Event.deleted_at.is_(None), *_conditions(wanted))
     return _page(session, query, limit, after)
 
 
 def read_event(session: Session, actor: Actor, event_id: UUID) -> Event:
     """Return an event with its promoter; raise `NotFoundError` if there is none that the actor may see."""
+    if (event := _find_visible(session, actor, event_id)) is None:
+        raise NotFoundError("event")
+    return event
+
+
+def is_visible(session: Session, actor: Actor, event_id: UUID) -> bool:
+    """Tell whether there is such an event, and the actor may know of it."""
+    return _find_visible(session, actor, event_id) is not None
+
+
+def _find_visible(session: Session, actor: Actor, event_id: UUID) -> Event | None:
     event = session.scalar(
         select(Event)
         .join(Event.promoter)
         .options(contains_eager(Event.promoter))
         .where(Event.id == event_id, Event.deleted_at.is_(None))
     )
-    if event is None or not may_see(session, event, actor):
-        raise NotFoundError("event")
-    return event
+    return event if event is not None and may_see(session, event, actor) else None
 
 
 def _page(session: Session, query: Select[Event], limit: int, after: Key | None) -> Sequence[Event]:

@@ -16,9 +16,10 @@ PAYMENTS = "payments"
 TICKETS = "tickets"
 NOTIFICATIONS = "notifications"
 WAITLIST = "waitlist"
+WEBHOOKS = "webhooks"
 SWEEP = "sweep"
 
-QUEUES = (PAYMENTS, TICKETS, NOTIFICATIONS, WAITLIST, SWEEP)
+QUEUES = (PAYMENTS, TICKETS, NOTIFICATIONS, WAITLIST, WEBHOOKS, SWEEP)
 """The declared queues; those of the tiers come and go with the tiers."""
 
 
@@ -191,6 +192,15 @@ class NotifyOffer(Message):
     task: ClassVar[str] = "waitlist.notify"
     base_queue: ClassVar[str] = WAITLIST
     entry_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverWebhook(Message):
+    """A promoter's endpoint is to be told something."""
+
+    task: ClassVar[str] = "webhooks.deliver"
+    base_queue: ClassVar[str] = WEBHOOKS
+    delivery_id: UUID
 
 
 def tier_queue(tier_id: UUID) -> str:

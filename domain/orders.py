@@ -15,7 +15,14 @@ from uuid_utils.compat import uuid7
 
 from domain import admission, audit, order_records
 from domain.audit import Actor
-from domain.errors import BusyError, ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError
+from domain.errors import (
+    BusyError,
+    ConflictError,
+    DomainError,
+    InvalidError,
+    KeyReusedError,
+    NotFoundError,
+)
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may

@@ -6,12 +6,12 @@ What nobody but these may see looks to others as if it did not exist.
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy import Select, and_, select
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from domain.audit import Actor
 from domain.errors import ConflictError, ForbiddenError, NotFoundError
-from domain.models import Event, TeamMember
+from domain.models import Event, Promoter, TeamMember, User
 from domain.rules.states import EventStatus, TeamRight, UserRole
 
 ALL_RIGHTS = frozenset(TeamRight)
@@ -41,30 +41,52 @@ def lock_event(
     return _require(session, event, actor, (right,), noun)
 
 
+def find_promoter(session: Session, actor: Actor, promoter_id: UUID | None, right: TeamRight) -> Promoter:
+    """Return a promoter for whom the actor has the right, with their account; without an id, the actor's own profile.
+
+    Raises `NotFoundError` if the actor has nothing to do with them, `ForbiddenError` if they lack the right.
+    """
+    whose = Promoter.id == promoter_id if promoter_id else Promoter.user_id == actor.user_id
+    promoter = session.scalar(select(Promoter).where(whose).options(joinedload(Promoter.user)))
+    rights = rights_with(session, promoter, actor) if promoter is not None else NO_RIGHTS
+    if promoter is None or not rights:
+        raise NotFoundError("promoter profile")
+    _require_right(rights, [right])
+    return promoter
+
+
+def require_owner(promoter: Promoter, actor: Actor) -> None:
+    """Raise `ForbiddenError` for the promoter's team: what cannot be taken back is for the promoter, or an admin."""
+    if actor.role is not UserRole.ADMIN and actor.user_id != promoter.user_id:
+        raise ForbiddenError("Only the promoter may do that, not their team.")
+
+
 def rights_in(session: Session, event: Event, actor: Actor) -> frozenset[TeamRight]:
     """Return what the actor, who may be a stranger, may do in an event beyond what everybody may."""
+    return rights_with(session, event.promoter, actor)
+
+
+def rights_with(session: Session, promoter: Promoter, actor: Actor) -> frozenset[TeamRight]:
+    """Return what the actor may do in all of a promoter's events.
+
+    The promoter's role is read anew: where it was taken away, their team may do nothing either.
+    """
     if actor.role is UserRole.ADMIN:
         return ALL_RIGHTS
     if actor.user_id is None:
         return NO_RIGHTS
-    if event.promoter.user_id == actor.user_id:
-        return ALL_RIGHTS
-    rights = session.scalar(
-        select(TeamMember.rights).where(
-            TeamMember.promoter_id == event.promoter_id, TeamMember.user_id == actor.user_id
-        )
-    )
-    return frozenset(map(TeamRight, rights)) if rights else NO_RIGHTS
+    member = and_(TeamMember.promoter_id == promoter.id, TeamMember.user_id == actor.user_id)
+    role, rights = session.execute(
+        select(User.role, TeamMember.rights).outerjoin(TeamMember, member).where(User.id == promoter.user_id)
+    ).one()
+    if role is UserRole.USER:
+        return NO_RIGHTS
+    return ALL_RIGHTS if promoter.user_id == actor.user_id else frozenset(map(TeamRight, rights or ()))
 
 
 def may(session: Session, event: Event, actor: Actor, right: TeamRight) -> bool:
     """Tell whether the actor has a right in the event."""
     return right in rights_in(session, event, actor)
-
-
-def is_demoted(event: Event, actor: Actor) -> bool:
-    """Tell whether the actor is the event's promoter, whose role was taken away."""
-    return event.promoter.user_id == actor.user_id and actor.role is UserRole.USER
 
 
 def may_see(session: Session, event: Event, actor: Actor) -> bool:
@@ -96,6 +118,11 @@ def _require(session: Session, event: Event | None, actor: Actor, needed: Collec
     rights = rights_in(session, event, actor) if event is not None else NO_RIGHTS
     if event is None or not (rights or is_public(event)):
         raise NotFoundError(noun)
-    if rights.isdisjoint(needed):
-        raise ForbiddenError("Only the promoter of this event and their team may do that, each by their rights.")
+    _require_right(rights, needed)
     return event
+
+
+def _require_right(rights: frozenset[TeamRight], needed: Collection[TeamRight]) -> None:
+    if rights.isdisjoint(needed):
+        one_of = " or ".join(needed)
+        raise ForbiddenError(f"Only the promoter may do that, and who has the right to {one_of} in their team.")

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, FromClause, Row, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from domain.line import COUNTED
-from domain.models import Event, OrderItem, Promoter, TicketTier, Waitlist
+from domain.models import Event, OrderItem, TicketTier, Waitlist
 from domain.person_limits import within_limit
 from domain.rules.availability import sellable
 from domain.rules.fairness import Head
@@ -32,7 +32,6 @@ class Offer:
 
     tier_id: UUID
     event_id: UUID
-    promoter_user_id: UUID
     event_title: str
     event_status: EventStatus
     is_private: bool
@@ -159,14 +158,13 @@ def _select_offers() -> Select[Any]:
     line = _line()
     joined = select(*_columns(), line.c.orders.label("line_orders"), line.c.quantity.label("line_quantity"))
     joined = joined.join(Event, Event.id == TicketTier.event_id).join(line, true())
-    return joined.join(Promoter, Promoter.id == Event.promoter_id).where(Event.deleted_at.is_(None))
+    return joined.where(Event.deleted_at.is_(None))
 
 
 def _columns() -> Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]:
     return (
         TicketTier.id.label("tier_id"),
         TicketTier.event_id,
-        Promoter.user_id.label("promoter_user_id"),
         Event.title.label("event_title"),
         Event.status.label("event_status"),
         Event.is_private,

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import accounts, logins, notifications, tickets, waitlist
+from domain import accounts, logins, notifications, outgoing, tickets, waitlist
 from domain.buyers import write_to_buyer
 from domain.messages import Message
 from domain.models import Event, IdempotencyKey, Order
@@ -41,8 +41,8 @@ def find_stalled(session: Session, before: datetime) -> list[Message]:
     Tiers need none: each allocator looks at its own every second.
     """
     messages: list[Message] = []
-    nouns = (reconciliation, events, late_payments, refunds, disputes, statements, tickets, notifications, waitlist)
-    for noun in nouns:
+    money = (reconciliation, events, late_payments, refunds, disputes, statements)
+    for noun in (*money, tickets, notifications, waitlist, outgoing):
         messages.extend(noun.stalled(session, before))
     return messages
 
@@ -107,3 +107,4 @@ def tidy(session: Session, now: datetime) -> None:
     logins.delete_expired(session, now)
     accounts.delete_expired_tokens(session, now)
     statements.delete_superseded(session, now)
+    outgoing.delete_old(session, now)

@@ -10,12 +10,13 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, selectinload
 
+from domain import outgoing
 from domain.errors import ConflictError
 from domain.messages import CancelPayment, ServeTier, announce
 from domain.models import Order, TimelineEntry, Waitlist
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import PAYABLE, may_move, status_of
-from domain.rules.states import InventoryState, OrderReason, OrderSource, OrderStage, WaitlistStatus
+from domain.rules.states import InventoryState, OrderReason, OrderSource, OrderStage, WaitlistStatus, WebhookType
 
 
 def lock_order(session: Session, order_id: UUID) -> Order | None:
@@ -59,6 +60,7 @@ def close(session: Session, order: Order, reason: OrderReason, now: datetime) ->
     release(session, order)
     if order.source is OrderSource.WAITLIST:
         _end_offer(session, order, reason, now)
+    outgoing.tell_of_order(session, order, WebhookType.ORDER_CANCELLED)
 
 
 def _end_offer(session: Session, order: Order, reason: OrderReason, now: datetime) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, joinedload, undefer
 
-from domain import audit
+from domain import audit, outgoing
 from domain.audit import Actor
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.line import COUNTED
@@ -22,7 +22,7 @@ from domain.notifications import queue_mail
 from domain.ownership import find_event
 from domain.person_limits import count_per_person
 from domain.rules.clocks import Clocks
-from domain.rules.states import OrderReason, OrderStage, TeamRight, WaitlistStatus
+from domain.rules.states import OrderReason, OrderStage, TeamRight, WaitlistStatus, WebhookType
 from domain.storefront import Offer, read_offers
 from domain.transitions import close, lock_order, move
 from domain.whole_line import LAST_NUMBER, count_between
@@ -52,6 +52,8 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
     if entry is None:
         entry = _rejoin(session, place, quantity)
     audit.record(session, person, "waitlist.join", entry, new={"tier_id": str(tier_id), "quantity": quantity})
+    told = {"entry_id": str(entry.id), "tier_id": str(tier_id), "quantity": quantity}
+    outgoing.tell(session, event_id, WebhookType.WAITLIST_JOINED, told)
     # Stock may have come back between the look and the insert.
     announce(session, ServeTier(tier_id))
     return entry

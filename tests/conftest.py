@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARE_A_STACK = ("tests/e2e/", "tests/faults/")
 
-pytest_plugins = [f"tests.fixtures.{name}" for name in ("servers", "web", "stack", "network", "rabbitmq")]
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("servers", "web", "stack", "network", "rabbitmq", "receiver")]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,9 +4,8 @@ from flask import Response
 
 from domain.models import PaymentTransaction
 from domain.payments import disputes
-from domain.rules.states import UserRole
-from web.auth import current_actor, require
-from web.openapi import open_blueprint
+from web.auth import current_actor
+from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer
 from web.schemas.disputes import DisputeBody
@@ -17,7 +16,7 @@ blueprint = open_blueprint("disputes", "Payments that the card's owner has asked
 
 
 @blueprint.get("/events/<uuid:event_id>/disputes", summary="List disputes", responses={200: Page[DisputeBody]})
-@require(UserRole.PROMOTER, UserRole.ADMIN)
+@describes(problems=("forbidden",))
 def list_disputes(path: EventPath, query: PageArguments) -> Response:
     """Return the disputed payments of your event, newest first. Answer the bank in Stripe, before evidence is due."""
     before = query.after_id()

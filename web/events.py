@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy.orm import Session
 
-from domain import catalog, listings
+from domain import catalog, duplicates, listings
 from domain.catalog import UnpublishableError
 from domain.models import Event
 from domain.rules.states import UserRole
@@ -16,7 +16,7 @@ from web.openapi import describes, open_blueprint
 from web.paging import Page, cut
 from web.problems import Problem
 from web.responses import answer, nothing
-from web.schemas.events import EventBody, EventPath, EventRequest, EventSearch
+from web.schemas.events import DuplicateRequest, EventBody, EventPath, EventRequest, EventSearch
 from web.services import services
 
 blueprint = open_blueprint("events", "What is on: found by anybody, made by promoters.")
@@ -54,14 +54,13 @@ def find_events(query: EventSearch) -> Response:
 @blueprint.get("/events/<uuid:event_id>", summary="Read an event", responses={200: EventBody})
 @public
 def read_event(path: EventPath) -> Response:
-    """Return an event. Drafts and private events exist for their promoter and for admins only."""
+    """Return an event. Drafts and private events exist for their promoter, the team and admins only."""
     with services().sessions() as session:
         return answer(EventBody.of(listings.read_event(session, current_actor(), path.event_id)))
 
 
 @blueprint.put("/events/<uuid:event_id>", summary="Edit an event", responses={200: EventBody})
-@describes(problems=("event-closed", "event-published", "capacity-below-tiers"))
-@require(*PROMOTERS)
+@describes(problems=("forbidden", "event-closed", "event-published", "capacity-below-tiers"))
 def update_event(path: EventPath, body: EventRequest) -> Response:
     """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with."""
     parts = services()
@@ -73,8 +72,7 @@ def update_event(path: EventPath, body: EventRequest) -> Response:
 
 
 @blueprint.delete("/events/<uuid:event_id>", summary="Delete an event", responses={204: None})
-@describes(problems=("event-has-orders",))
-@require(*PROMOTERS)
+@describes(problems=("forbidden", "event-has-orders"))
 def delete_event(path: EventPath) -> Response:
     """Remove a draft, or an event that nobody has ordered from; any other can be cancelled."""
     with services().sessions.begin() as session:
@@ -83,8 +81,7 @@ def delete_event(path: EventPath) -> Response:
 
 
 @blueprint.post("/events/<uuid:event_id>/publish", summary="Put an event on sale", responses={200: EventBody})
-@describes(problems=("event-not-publishable", "event-closed"))
-@require(*PROMOTERS)
+@describes(problems=("forbidden", "event-not-publishable", "event-closed"))
 def publish_event(path: EventPath) -> Response:
     """Publish a draft; everything that it lacks is listed in `errors`. Publishing again changes nothing."""
     parts = services()
@@ -100,10 +97,26 @@ def publish_event(path: EventPath) -> Response:
 @describes(problems=("event-not-published", "event-closed"))
 @require(*PROMOTERS, fresh=True)
 def cancel_event(path: EventPath) -> Response:
-    """Cancel an event for good: nothing more is sold, and everybody who paid is refunded. Again changes nothing."""
+    """Cancel an event for good: nothing more is sold, and everybody who paid is refunded. Again changes nothing.
+
+    It cannot be taken back, so it is the promoter's own to say, not their team's.
+    """
     with services().sessions.begin() as session:
         event = catalog.cancel_event(session, current_actor(), path.event_id, services().clock.now())
         return answer(_show(session, event))
+
+
+@blueprint.post("/events/<uuid:event_id>/duplicate", summary="Duplicate an event", responses={201: EventBody})
+@describes(problems=("forbidden",), headers={201: {"Location": "Where the new draft is."}})
+def duplicate_event(path: EventPath, body: DuplicateRequest) -> Response:
+    """Create a draft like this event, with its tiers, perhaps at another time; nothing that was sold comes along."""
+    parts = services()
+    with parts.sessions.begin() as session:
+        event = duplicates.duplicate_event(
+            session, current_actor(), path.event_id, parts.platform, title=body.title, starts_at=body.starts_at
+        )
+        shown = _show(session, event)
+    return answer(shown, 201, {"Location": shown.links.self})
 
 
 def _show(session: Session, event: Event) -> EventBody:

@@ -262,7 +262,7 @@ def decline_order(path: OrderPath) -> Response:
 def refund_order(path: OrderPath, body: RefundRequest) -> Response:
     """Give a payment back: tickets for their share of it, an amount, or all that is left.
 
-    Tickets that go back end, and their seats return to the sale. Promoters and admins may always ask, buyers until
+    Tickets that go back end, and their seats return to the sale. Who sells may always ask, buyers until
     `buyer_refund_hours` before the start, for unused tickets. The platform's fee goes back in proportion where the
     event's `returns_fees` says so; after a cancelled event, or a late payment, it always does.
     """

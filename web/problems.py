@@ -112,6 +112,10 @@ PROBLEMS: Mapping[str, Kind] = {
     "transfer-pending": Kind(409, "The ticket is offered to somebody already"),
     "too-many-transfers": Kind(409, "The ticket was offered too often today"),
     "transfer-closed": Kind(409, "The transfer has ended"),
+    "no-verified-account": Kind(409, "Nobody has an account with this verified address"),
+    "already-in-team": Kind(409, "In the team already"),
+    "too-many-webhooks": Kind(409, "As many endpoints as one may have"),
+    "webhook-disabled": Kind(409, "The endpoint is disabled"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

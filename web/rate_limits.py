@@ -37,12 +37,14 @@ FAILED_LOG_INS = ("5/5 minutes", "50/hour")
 """Wrong passwords for one address: from one network, and from anywhere (NIST SP 800-63B section 3.2.2)."""
 PAYOUT_ACCOUNTS = "5/minute"
 """Links to Stripe's onboarding: each keeps a thread waiting for Stripe, and a person needs one at a time."""
+WEBHOOK_TESTS = "30/minute"
+"""Test messages and repetitions, which go to an address of the asker's choosing."""
 View = TypeVar("View", bound=Callable[..., Any])
 Answer = TypeVar("Answer")
 
 
 def limited(policy: str) -> Callable[[View], View]:
-    """Mark a view as counted in a bucket of its own: `accounts`, `orders` or `payout-accounts`."""
+    """Mark a view as counted in a bucket of its own: `orders` or `webhook-tests`, say."""
 
     def mark(view: View) -> View:
         view.rate_limit = policy  # type: ignore[attr-defined]
@@ -150,6 +152,7 @@ def _limit() -> str:
         "accounts": settings.rate_limit_accounts,
         "orders": settings.rate_limit_orders,
         "payout-accounts": PAYOUT_ACCOUNTS,
+        "webhook-tests": WEBHOOK_TESTS,
         "user": settings.rate_limit_user,
         "anonymous": settings.rate_limit_anonymous,
     }

@@ -17,6 +17,7 @@ from adapters.clock import SystemClock
 from adapters.database import open_statements
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
+from domain.hook_secrets import SecretKeyring
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, ReceiptSigner, Signer
 from domain.rules.admission import AdmissionLimits
@@ -133,6 +134,11 @@ class Services:
     def tokens(self) -> TokenKeyring:
         """The keyring of one-time tokens."""
         return wiring.open_token_keyring(self.settings)
+
+    @cached_property
+    def hook_secrets(self) -> SecretKeyring:
+        """The keyring of the secrets of promoters' endpoints."""
+        return wiring.open_secret_keyring(self.settings)
 
     @cached_property
     def decoy_hash(self) -> str:

@@ -22,6 +22,7 @@ app.conf.include = [
     "workers.tickets",
     "workers.notifications",
     "workers.waitlist",
+    "workers.hooks",
     "workers.sweep",
 ]
 

@@ -8,6 +8,7 @@ from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
 from domain.models.check_ins import CheckInScan, DoorCount
 from domain.models.fairness import FairnessEntry
+from domain.models.hooks import WebhookDelivery, WebhookEndpoint
 from domain.models.inspections import Inspection
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
@@ -45,5 +46,7 @@ __all__ = [
     "TimelineEntry",
     "User",
     "Waitlist",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "WebhookEvent",
 ]

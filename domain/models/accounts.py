@@ -129,6 +129,7 @@ class TeamMember(Identified, Timestamped, Base):
     """Values of `TeamRight`."""
 
     user: Mapped[User] = relationship(lazy="raise")
+    promoter: Mapped[Promoter] = relationship(lazy="raise")
 
     __table_args__ = (
         CheckConstraint(

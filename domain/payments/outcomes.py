@@ -5,12 +5,12 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from domain import tickets
+from domain import outgoing, tickets
 from domain.buyers import write_to_buyer
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order
 from domain.rules.lifecycle import may_move
-from domain.rules.states import InventoryState, OrderReason, OrderStage, PaymentStatus
+from domain.rules.states import InventoryState, OrderReason, OrderStage, PaymentStatus, WebhookType
 from domain.transitions import close, move
 
 
@@ -27,6 +27,7 @@ def confirm(session: Session, order: Order, now: datetime) -> None:
         announce(session, ServeTier(item.tier_id))
     tickets.issue(session, order, now)
     write_to_buyer(session, order, "order_confirmed")
+    outgoing.tell_of_order(session, order, WebhookType.ORDER_CONFIRMED)
 
 
 def settle_free(session: Session, order: Order, now: datetime) -> None:
@@ -41,9 +42,9 @@ def end_unpaid(session: Session, order: Order, reason: OrderReason, now: datetim
     """End a locked order that cannot be paid any more, and tell the buyer, who may not know it yet."""
     if not may_move(order.stage, OrderStage.CLOSED):
         move(session, order, OrderStage.EXPIRING, "expiring", reason=reason)
-    close(session, order, reason, now)
     if reason is OrderReason.PAYMENT_FAILED:
         order.payment_status = PaymentStatus.FAILED
+    close(session, order, reason, now)
     if reason is OrderReason.EVENT_CANCELLED:
         write_to_buyer(session, order, "event_cancelled")
     elif reason is not OrderReason.BUYER_CANCELLED:

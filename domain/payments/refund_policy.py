@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session, joinedload
 
 from domain.audit import Actor
-from domain.errors import ConflictError, ForbiddenError, NotFoundError
+from domain.errors import ConflictError, NotFoundError
 from domain.models import Event, Order, Ticket
-from domain.ownership import is_demoted, may
+from domain.ownership import may
 from domain.payments.returned_tickets import LIVE
 from domain.rules.lifecycle import CONFIRMED
 from domain.rules.refunds import buyers_deadline
@@ -22,18 +22,16 @@ NOT_ALLOWED = "refund-not-allowed"
 def lock_for_refund(session: Session, order_id: UUID, actor: Actor) -> tuple[Order, Event, bool]:
     """Lock an order for who may ask for its refund; tell, too, whether that is a seller, who needs no policy.
 
-    Raises `NotFoundError` for strangers, `ForbiddenError` for a seller whose role was taken away.
+    Raises `NotFoundError` for strangers.
     """
     order = lock_order(session, order_id)
     if order is None:
         raise NotFoundError("order")
     event = session.get_one(Event, order.event_id, options=[joinedload(Event.promoter)], populate_existing=True)
-    if _sells(session, event, actor):
+    if may(session, event, actor, TeamRight.SELL):
         return order, event, True
     if order.user_id == actor.user_id:
         return order, event, False
-    if may(session, event, actor, TeamRight.SELL):
-        raise ForbiddenError("Your role does not allow this.")
     raise NotFoundError("order")
 
 
@@ -56,15 +54,11 @@ def may_refund(session: Session, order: Order, tickets: Sequence[Ticket], viewer
     left = [ticket for ticket in tickets if ticket.status in LIVE and ticket.refund_id is None]
     if order.stage not in CONFIRMED or order.refunded >= order.total or not left:
         return False
-    if _sells(session, order.event, viewer):
+    if may(session, order.event, viewer, TeamRight.SELL):
         return True
     hours = order.event.buyer_refund_hours
     is_open = hours is not None and now < buyers_deadline(order.event.starts_at, hours)
     return order.user_id == viewer.user_id and is_open and any(_obstacle(order, ticket) is None for ticket in left)
-
-
-def _sells(session: Session, event: Event, actor: Actor) -> bool:
-    return not is_demoted(event, actor) and may(session, event, actor, TeamRight.SELL)
 
 
 def _obstacle(order: Order, ticket: Ticket) -> str | None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from domain import outgoing
 from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.models import Order, PaymentTransaction
@@ -28,6 +29,7 @@ from domain.rules.states import (
     OrderStage,
     OrderStatus,
     PaymentStatus,
+    WebhookType,
 )
 from domain.transitions import move
 
@@ -290,3 +292,4 @@ def _show(session: Session, order: Order, refund: PaymentTransaction, now: datet
     template = "late_payment_refunded" if refunds.own_reason(refund) == refunds.LATE_PAYMENT else "order_refunded"
     context = {"returned_tickets": taken} if taken and not has_ended else None
     write_to_buyer(session, order, template, f"{template}:{refund.id}", context)
+    outgoing.tell_of_order(session, order, WebhookType.ORDER_REFUNDED)

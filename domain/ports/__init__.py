@@ -11,6 +11,10 @@ from domain.ports.fairness import (
     ReceiptSigner,
     Signature,
 )
+from domain.ports.hooks import (
+    HookPost,
+    HookSender,
+)
 from domain.ports.mail import (
     Attachment,
     Letter,
@@ -49,6 +53,8 @@ __all__ = [
     "Clock",
     "Destination",
     "Dispute",
+    "HookPost",
+    "HookSender",
     "Intent",
     "IntentRequest",
     "Letter",

@@ -197,3 +197,33 @@ class StripeAccountState(StrEnum):
 class AccountTokenPurpose(StrEnum):
     VERIFY_EMAIL = auto()
     RESET_PASSWORD = auto()
+
+
+class WebhookType(StrEnum):
+    """What a promoter's systems can be told of; `webhook.test` goes to an endpoint on request only."""
+
+    ORDER_CONFIRMED = "order.confirmed"
+    ORDER_CANCELLED = "order.cancelled"
+    ORDER_REFUNDED = "order.refunded"
+    TICKET_CHECKED_IN = "ticket.checked_in"
+    WAITLIST_JOINED = "waitlist.joined"
+    EVENT_PUBLISHED = "event.published"
+    EVENT_CANCELLED = "event.cancelled"
+    WEBHOOK_TEST = "webhook.test"
+
+
+class DeliveryStatus(StrEnum):
+    """How the delivery of an outgoing webhook stands."""
+
+    PENDING = auto()
+    DELIVERED = auto()
+    FAILED = auto()
+
+
+class DisabledReason(StrEnum):
+    """Why an endpoint hears nothing: its owner wanted so, it answered 410, or failed for days, or its key is gone."""
+
+    PROMOTER = auto()
+    GONE = auto()
+    FAILING = auto()
+    KEY_LOST = auto()

@@ -149,7 +149,7 @@ class TestConfinement:
 
     def test_only_who_calls_a_vendor_or_is_called_sees_the_outside(self, services):
         outside = {name for name, service in services.items() if "outside" in service["networks"]}
-        assert outside == {"web", "flower", "payments", "notifications", "sweep"}
+        assert outside == {"web", "flower", "payments", "notifications", "webhooks", "sweep"}
         assert yaml.safe_load(COMPOSE)["networks"]["inside"] == {"internal": True}
 
     def test_processes_may_do_next_to_nothing(self, processes):

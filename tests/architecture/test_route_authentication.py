@@ -25,28 +25,28 @@ POST   /api/v1/check-ins                           admin+promoter+user fresh
 POST   /api/v1/check-ins/<uuid:scan_id>/undo       admin+promoter+user fresh
 GET    /api/v1/events                              public
 POST   /api/v1/events                              admin+promoter
-DELETE /api/v1/events/<uuid:event_id>              admin+promoter
+DELETE /api/v1/events/<uuid:event_id>              user
 GET    /api/v1/events/<uuid:event_id>              public
-PUT    /api/v1/events/<uuid:event_id>              admin+promoter
+PUT    /api/v1/events/<uuid:event_id>              user
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
-POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
+POST   /api/v1/events/<uuid:event_id>/publish      user
 GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
-GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
+GET    /api/v1/events/<uuid:event_id>/disputes     user
 GET    /api/v1/events/<uuid:event_id>/door         user
 GET    /api/v1/events/<uuid:event_id>/door-list    user
 GET    /api/v1/events/<uuid:event_id>/analytics    user
 GET    /api/v1/events/<uuid:event_id>/attendees    user
 GET    /api/v1/events/<uuid:event_id>/attendees.csv  admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/attendees.xlsx admin+promoter+user fresh
-GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
 GET    /api/v1/events/<uuid:event_id>/orders       user
 GET    /api/v1/events/<uuid:event_id>/orders.csv   admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/orders.xlsx  admin+promoter+user fresh
-GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
+GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
-POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter
+POST   /api/v1/events/<uuid:event_id>/tiers        user
 GET    /api/v1/events/<uuid:event_id>/waitlist     user
+POST   /api/v1/events/<uuid:event_id>/duplicate    user
 POST   /api/v1/events/<uuid:event_id>/waitlist     user
 GET    /api/v1/fairness/check.py                   public
 GET    /api/v1/orders                              user
@@ -65,20 +65,34 @@ GET    /api/v1/promoters/me                        user
 PATCH  /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me                        user
 POST   /api/v1/promoters/me/payout-account         admin+promoter fresh [payout-accounts]
+GET    /api/v1/promoters/me/team                   user
+POST   /api/v1/promoters/me/team                   admin+promoter+user fresh
+DELETE /api/v1/promoters/me/team/<uuid:member_id>  admin+promoter+user fresh
+PATCH  /api/v1/promoters/me/team/<uuid:member_id>  admin+promoter+user fresh
+GET    /api/v1/promoters/me/webhooks               user
+POST   /api/v1/promoters/me/webhooks               admin+promoter+user fresh
+DELETE /api/v1/promoters/me/webhooks/<uuid:webhook_id> admin+promoter+user fresh
+GET    /api/v1/promoters/me/webhooks/<uuid:webhook_id> user
+PATCH  /api/v1/promoters/me/webhooks/<uuid:webhook_id> admin+promoter+user fresh
+GET    /api/v1/promoters/me/webhooks/<uuid:webhook_id>/deliveries user
+POST   /api/v1/promoters/me/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay admin+promoter+user fresh [webhook-tests]
+POST   /api/v1/promoters/me/webhooks/<uuid:webhook_id>/rotate-secret admin+promoter+user fresh
+POST   /api/v1/promoters/me/webhooks/<uuid:webhook_id>/test admin+promoter+user fresh [webhook-tests]
 GET    /api/v1/receipt-keys                        public
+GET    /api/v1/teams                               user
 GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
 DELETE /api/v1/tickets/<uuid:ticket_id>/transfer   user
 POST   /api/v1/tickets/<uuid:ticket_id>/transfer   admin+promoter+user fresh
-DELETE /api/v1/tiers/<uuid:tier_id>                admin+promoter
-PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
+DELETE /api/v1/tiers/<uuid:tier_id>                user
+PUT    /api/v1/tiers/<uuid:tier_id>                user
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
 GET    /api/v1/tiers/<uuid:tier_id>/fairness       public
-POST   /api/v1/tiers/<uuid:tier_id>/pause          admin+promoter
-POST   /api/v1/tiers/<uuid:tier_id>/drain          admin+promoter
-POST   /api/v1/tiers/<uuid:tier_id>/resume         admin+promoter
+POST   /api/v1/tiers/<uuid:tier_id>/pause          user
+POST   /api/v1/tiers/<uuid:tier_id>/drain          user
+POST   /api/v1/tiers/<uuid:tier_id>/resume         user
 GET    /api/v1/transfers                           user
 GET    /api/v1/transfers/<uuid:transfer_id>        user
 POST   /api/v1/transfers/<uuid:transfer_id>/accept admin+promoter+user fresh
@@ -109,7 +123,7 @@ GET    /waitlist/<uuid:entry_id>/offer             public
 POST   /waitlist/<uuid:entry_id>/offer             public
 POST   /webhooks/sendgrid                          public [unlimited]
 POST   /webhooks/stripe                            public [unlimited]
-"""
+"""  # noqa: E501 one line per route
 
 
 def read_table():

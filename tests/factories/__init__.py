@@ -16,6 +16,7 @@ from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, In
 from tests.factories.base import bound_to
 from tests.factories.catalog import ApprovalNoticeFactory, EventFactory, TicketTierFactory
 from tests.factories.fairness import FairnessEntryFactory
+from tests.factories.hooks import WebhookDeliveryFactory, WebhookEndpointFactory
 from tests.factories.money import (
     LedgerEntryFactory,
     PaymentFeedFactory,
@@ -56,6 +57,8 @@ __all__ = [
     "TimelineEntryFactory",
     "UserFactory",
     "WaitlistFactory",
+    "WebhookDeliveryFactory",
+    "WebhookEndpointFactory",
     "WebhookEventFactory",
     "bound_to",
 ]

@@ -28,6 +28,8 @@ KINDS = (
     "log",
     "scan",
     "transfer",
+    "hook",
+    "delivery",
 )
 
 
@@ -163,6 +165,18 @@ STATEMENTS = (
         attempts, sent_at, provider_message_id)
     SELECT {_id("mail")}, {_id("user")}, {_id("order")}, 'order_confirmed', 'order_confirmed:' || {_id("order")},
         'ada@example.com', 'Ada', CASE WHEN n % 200 = 0 THEN 'pending' ELSE 'delivered' END, 0, now(), 'msg-' || n
+    FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO webhook_endpoints (id, promoter_id, url, types, secret_id, secret_kid)
+    SELECT {_id("hook")}, {_id("promoter")}, 'https://hooks.example/' || n, '{{order.confirmed}}', {_id("hook")}, 'w1'
+    FROM generate_series(1, {TIERS}) AS n
+    """,
+    f"""
+    INSERT INTO webhook_deliveries (id, endpoint_id, type, data, status, delivered_at, next_attempt_at, created_at)
+    SELECT {_id("delivery")}, {_id("hook", f"1 + n % {TIERS}")}, 'order.confirmed', '{{}}',
+        CASE WHEN n % 200 = 0 THEN 'pending' ELSE 'delivered' END, CASE WHEN n % 200 > 0 THEN now() END,
+        CASE WHEN n % 200 = 0 THEN now() END, now() - n * interval '26 seconds'
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""

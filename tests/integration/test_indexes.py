@@ -21,12 +21,14 @@ from domain import (
     event_orders,
     exports,
     health,
+    hooks,
     line,
     listings,
     logins,
     notifications,
     order_records,
     orders,
+    outgoing,
     person_limits,
     storefront,
     sweep,
@@ -47,7 +49,7 @@ from domain.listings import EventFilter
 from domain.models import Order, Ticket, Waitlist
 from domain.payments import disputes, late_payments, reconciliation, refunds, sales
 from domain.payments import events as payment_events
-from domain.rules.states import OrderStage, UserRole
+from domain.rules.states import OrderStage, UserRole, WebhookType
 from tests.integration.crowd import EVENTS, HOT, ROWS, fill, key
 from tools.stack.environment import ROOT
 from tools.stack.postgres import OWNER, RUNTIME, SUPERUSER
@@ -68,6 +70,8 @@ GROWING = {
     "ledger_entries",
     "webhook_inbox",
     "email_notifications",
+    "webhook_endpoints",
+    "webhook_deliveries",
     "refresh_tokens",
     "audit_logs",
 }
@@ -270,6 +274,16 @@ QUESTIONS = {
         {"ix_email_notifications_due", "ix_webhook_inbox_unprocessed"},
     ),
     "which offers are untold": (lambda session: waitlist.stalled(session, BEFORE), {"ix_waitlist_unnotified"}),
+    "which webhooks are due": (lambda session: outgoing.stalled(session, BEFORE), {"ix_webhook_deliveries_due"}),
+    "which webhooks are old": (lambda session: outgoing.delete_old(session, NOW), {"ix_webhook_deliveries_created_at"}),
+    "who wants to hear of it": (
+        lambda session: outgoing.tell(session, key("event", 7), WebhookType.EVENT_PUBLISHED, {}),
+        {"pk_events", "ix_webhook_endpoints_promoter_id_id"},
+    ),
+    "what an endpoint was told": (
+        lambda session: hooks.list_deliveries(session, ADMIN, key("hook", 7), before=None, limit=20),
+        {"pk_webhook_endpoints", "ix_webhook_deliveries_endpoint_id_id"},
+    ),
     "what is over": (lambda session: sweep.complete_events(session, NOW), {"ix_events_ended"}),
     "how long the lines are": (health.waiting_lines, {"ix_order_items_line"}),
     # The catalog.

@@ -26,7 +26,7 @@ from tools.stack.plan import Plan
 from tools.stack.supervisor import Part
 from web import auth
 
-LEFT_OUT = {"payments", "tickets", "notifications", "stripe", "sendgrid", "accounts", "flower"}
+LEFT_OUT = {"payments", "tickets", "notifications", "webhooks", "stripe", "sendgrid", "accounts", "flower"}
 SETTINGS = {
     "RATE_LIMITS": "off",
     # A few thousand people stand for a crowd.

@@ -36,6 +36,7 @@ class Secrets:
     jwt_key: str
     ticket_seed: str
     receipt_seed: str
+    webhook_key: str
     stripe_key: str
     stripe_webhook: str
     sendgrid_key: str
@@ -57,6 +58,7 @@ class Secrets:
             jwt_key=secrets.token_hex(32),
             ticket_seed=base64.b64encode(secrets.token_bytes(32)).decode(),
             receipt_seed=base64.b64encode(secrets.token_bytes(32)).decode(),
+            webhook_key=secrets.token_hex(32),
             stripe_key=f"sk_test_{secrets.token_hex(16)}",
             stripe_webhook=f"whsec_{secrets.token_hex(16)}",
             sendgrid_key=f"SG.{secrets.token_hex(16)}",
@@ -110,6 +112,8 @@ def local_values(known: Secrets, servers: tuple[Postgres, Valkey], addresses: Ad
         "JWT_KEYS": f"local:{known.jwt_key}",
         "TICKET_KEYS": f"local:{known.ticket_seed}",
         "RECEIPT_KEYS": f"local:{known.receipt_seed}",
+        "WEBHOOK_KEYS": f"local:{known.webhook_key}",
+        "WEBHOOKS_TO_LOOPBACK": "true",
         "STRIPE_SECRET_KEY": known.stripe_key,
         "STRIPE_WEBHOOK_SECRET": known.stripe_webhook,
         "STRIPE_API_URL": addresses.stripe,

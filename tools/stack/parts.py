@@ -137,6 +137,7 @@ def _workers(plan: Plan) -> list[Part]:
         "tickets": ("--pool", "prefork", "--concurrency", str(cores)),
         "notifications": ("--pool", "threads", "--concurrency", "4"),
         "waitlist": ("--pool", "threads", "--concurrency", "1"),
+        "webhooks": ("--pool", "threads", "--concurrency", "8"),
         "sweep": ("--pool", "threads", "--concurrency", "1"),
     }
     # Workers that know nothing of each other start a second sooner: they share no state but the rows.

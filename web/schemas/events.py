@@ -106,7 +106,9 @@ class EventSearch(PageArguments):
     ] = None
     starts_before: Annotated[Moment | None, Field(alias="to", description="Starts before this time.")] = None
     featured: Annotated[bool | None, Field(description="Whether an admin has featured it.")] = None
-    mine: Annotated[bool, Field(description="Your own events instead, drafts and private ones among them.")] = False
+    mine: Annotated[
+        bool, Field(description="Yours and your teams' events instead, drafts and private ones among them.")
+    ] = False
 
     def filter(self) -> EventFilter:
         """Return what the domain looks for."""
@@ -183,6 +185,20 @@ class EventRequest(RequestBody):
         return EventDetails(
             **{**values, "latitude": _six_decimals(self.latitude), "longitude": _six_decimals(self.longitude)}
         )
+
+
+class DuplicateRequest(RequestBody):
+    """What is to differ."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Jazz on the Harbour II", "starts_at": "2028-06-03T17:00:00Z"}]}
+    )
+
+    title: Annotated[Line | None, Field(description="Null: the same.")] = None
+    starts_at: Annotated[
+        Moment | None,
+        Field(description="All other times, those of the sale too, move by the same distance. Null: none moves."),
+    ] = None
 
 
 def _six_decimals(degrees: float | None) -> Decimal | None:

@@ -41,6 +41,8 @@ from tests.factories import (
     TicketTransferFactory,
     UserFactory,
     WaitlistFactory,
+    WebhookDeliveryFactory,
+    WebhookEndpointFactory,
     WebhookEventFactory,
 )
 
@@ -165,6 +167,13 @@ CASES = {
     "ck_email_notifications_attempts": (EmailNotificationFactory, {"attempts": -1}),
     "ck_email_notifications_recipient_shape": (EmailNotificationFactory, {"recipient": "@"}),
     "ck_email_notifications_sent_when": (EmailNotificationFactory, {"status": MailStatus.SENT, "sent_at": None}),
+    "ck_webhook_endpoints_types": (WebhookEndpointFactory, {"types": ["webhook.test"]}),
+    "ck_webhook_endpoints_previous_secret_whole": (WebhookEndpointFactory, {"previous_secret_kid": "old"}),
+    "ck_webhook_endpoints_failing_when": (WebhookEndpointFactory, {"failures": 1}),
+    "ck_webhook_endpoints_disabled_why": (WebhookEndpointFactory, {"disabled_at": EARLY}),
+    "ck_webhook_deliveries_attempts": (WebhookDeliveryFactory, {"attempts": -1}),
+    "ck_webhook_deliveries_due_when": (WebhookDeliveryFactory, {"status": "failed"}),
+    "ck_webhook_deliveries_delivered_when": (WebhookDeliveryFactory, {"delivered_at": EARLY}),
     "ck_audit_logs_action_shape": (AuditLogFactory, {"action": "Something happened"}),
 }
 

@@ -28,11 +28,14 @@ from tests.factories import (
     EventFactory,
     OrderFactory,
     PromoterFactory,
+    TeamMemberFactory,
     TicketFactory,
     TicketTierFactory,
     TicketTransferFactory,
     UserFactory,
     WaitlistFactory,
+    WebhookDeliveryFactory,
+    WebhookEndpointFactory,
     bound_to,
 )
 from tests.fakes.payment_gateway import FakePaymentGateway
@@ -48,7 +51,13 @@ CHECKS = [
 EXAMPLES = {GenerationMode.POSITIVE: 15, GenerationMode.NEGATIVE: 8}
 """Requests per operation, role and mode: three roles and some seventy operations stay within a minute and a half."""
 REFUSED = {"ticket_id": None, "result": ScanResult.UNKNOWN}
-ENDING = {"/api/v1/auth/logout", "/api/v1/events/{event_id}", "/api/v1/events/{event_id}/cancel"}
+ENDING = {
+    "/api/v1/auth/logout",
+    "/api/v1/events/{event_id}",
+    "/api/v1/events/{event_id}/cancel",
+    "/api/v1/promoters/me/team/{member_id}",
+    "/api/v1/promoters/me/webhooks/{webhook_id}",
+}
 """What would end the world of the others is asked last."""
 
 
@@ -72,6 +81,7 @@ def world(sessions):
         OrderFactory(tier=sold_out, quantity=2, stage=OrderStage.COMPLETE)
         entry = WaitlistFactory(user=buyer, tier=sold_out)
         used = CheckInScanFactory(ticket=TicketFactory(status=TicketStatus.USED, event=event))
+        endpoint = WebhookEndpointFactory(promoter_id=promoter.id)
         ids = {
             "event_id": [event.id, EventFactory(promoter=promoter, status=EventStatus.DRAFT).id],
             "tier_id": [tier.id, sold_out.id],
@@ -83,6 +93,9 @@ def world(sessions):
             "scan_id": [used.id, CheckInScanFactory(ticket=None, event_id=event.id, **REFUSED).id],
             "transfer_id": [TicketTransferFactory(recipient_email=buyer.email).id for _ in range(2)],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
+            "member_id": [TeamMemberFactory(promoter_id=promoter.id).id],
+            "webhook_id": [endpoint.id],
+            "delivery_id": [WebhookDeliveryFactory(endpoint_id=endpoint.id).id],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }
     return people, ids

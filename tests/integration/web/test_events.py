@@ -122,9 +122,9 @@ class TestAccess:
     MATRIX = (
         # method, path, body,                      stranger, user, other promoter on a draft and on sale, owner, admin
         ("get", "", None, (404, 404, 404, 200, 200, 200)),
-        ("put", "", BODY, (401, 403, 404, 403, 200, 200)),
-        ("delete", "", None, (401, 403, 404, 403, 204, 204)),
-        ("post", "/publish", None, (401, 403, 404, 403, 409, 409)),
+        ("put", "", BODY, (401, 404, 404, 403, 200, 200)),
+        ("delete", "", None, (401, 404, 404, 403, 204, 204)),
+        ("post", "/publish", None, (401, 404, 404, 403, 409, 409)),
         ("post", "/cancel", None, (401, 403, 404, 403, 409, 409)),
     )
 

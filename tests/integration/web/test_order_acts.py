@@ -219,8 +219,8 @@ class TestRefund:
         client = log_in(promoter)
         with sessions.begin() as session:
             session.merge(promoter).role = UserRole.USER
-        assert told(act(client, order, "refund", WHY)) == (403, "forbidden")
-        assert told(act(client, order, "approve")) == (403, "forbidden")
+        assert told(act(client, order, "refund", WHY)) == (404, "not-found")
+        assert told(act(client, order, "approve")) == (404, "not-found")
 
 
 def test_an_order_that_is_not_there_cannot_be_acted_on(mine, sessions):

@@ -16,6 +16,7 @@ from domain.audit import Actor
 from domain.messages import (
     CancelPayment,
     ConfirmPayment,
+    DeliverWebhook,
     FollowDispute,
     MakeStatement,
     Message,
@@ -43,11 +44,13 @@ from domain.models import (
     TicketTier,
     TicketTransfer,
     Waitlist,
+    WebhookDelivery,
     WebhookEvent,
 )
 from domain.payments import confirmations, refunds, statements
 from domain.rules.states import (
     AttemptKind,
+    DeliveryStatus,
     MailStatus,
     OrderReason,
     OrderStage,
@@ -65,13 +68,15 @@ from tests.factories import (
     TicketTierFactory,
     TicketTransferFactory,
     WaitlistFactory,
+    WebhookDeliveryFactory,
     WebhookEventFactory,
     bound_to,
 )
+from tests.fakes.hook_sender import FakeHookSender
 from tests.fakes.mailer import FakeMailer
 from tests.fakes.payment_gateway import FakePaymentGateway
 from tests.integration.market import CLOCKS
-from workers import allocation, app, notifications, tickets, waitlist
+from workers import allocation, app, hooks, notifications, tickets, waitlist
 from workers import payments as payment_tasks
 from workers import sweep as sweep_tasks
 
@@ -92,6 +97,7 @@ STATE = text("""
            (SELECT array_agg((id, processed_at) ORDER BY id) FROM webhook_inbox)::text,
            (SELECT array_agg((id, stripe_account_id, stripe_account_state) ORDER BY id) FROM promoters)::text,
            (SELECT array_agg((id, made_at, difference) ORDER BY id) FROM statements)::text,
+           (SELECT array_agg((id, status, attempts) ORDER BY id) FROM webhook_deliveries)::text,
            (SELECT count(*) FROM order_timeline)
 """)
 
@@ -106,13 +112,19 @@ def mailer():
     return FakeMailer()
 
 
+@pytest.fixture
+def hook_sender():
+    return FakeHookSender()
+
+
 @pytest.fixture(autouse=True)
-def _wired(monkeypatch, sessions, announced, gateway, mailer):
+def _wired(monkeypatch, sessions, announced, gateway, mailer, hook_sender):
     """Let the tasks work with this test's rows, and with vendors in memory."""
-    for module in (payment_tasks, tickets, notifications, waitlist, sweep_tasks):
+    for module in (payment_tasks, tickets, notifications, waitlist, hooks, sweep_tasks):
         monkeypatch.setattr(module, "sessions", lambda: sessions)
     monkeypatch.setattr(payment_tasks, "gateway", lambda: gateway)
     monkeypatch.setattr(notifications, "mailer", lambda: mailer)
+    monkeypatch.setattr(hooks, "sender", lambda: hook_sender)
     for module in (payment_tasks, sweep_tasks):
         monkeypatch.setattr(module, "dispatcher", lambda: announced.extend)
 
@@ -327,6 +339,12 @@ class TestTicketsAndMail:
         entry = make(sessions, WaitlistFactory, status=WaitlistStatus.OFFERED)
         deliver_twice(sessions, NotifyOffer(entry.id))
         assert read(sessions, Waitlist, entry).is_notified
+
+    def test_deliver(self, sessions, hook_sender):
+        delivery = make(sessions, WebhookDeliveryFactory)
+        deliver_twice(sessions, DeliverWebhook(delivery.id))
+        assert read(sessions, WebhookDelivery, delivery).status is DeliveryStatus.DELIVERED
+        assert [post.headers["webhook-id"] for post in hook_sender.posts] == [str(delivery.id)]
 
 
 def test_the_tasks_of_a_tiers_queue_only_ring_its_owner(monkeypatch):
