@@ -25,8 +25,10 @@ from domain import audit
 from domain.audit import Actor
 from domain.changes import as_json, change
 from domain.errors import ConflictError, ForbiddenError, InvalidError
+from domain.event_changes import tell_of_changes
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, Promoter, TicketTier
+from domain.models.catalog import REMINDER_HOURS
 from domain.ownership import lock_event, require_open
 from domain.rules.publishing import Draft, Fault, PricedTier, find_faults, find_price_fault
 from domain.rules.states import EventStatus, UserRole
@@ -76,6 +78,8 @@ class EventDetails:
     tax_rate_bps: int = 0
     offer_seconds: int | None = None
     buyer_refund_hours: int | None = None
+    refund_granted_until: datetime | None = None
+    reminder_hours: int | None = REMINDER_HOURS
     skips_large_groups: bool = True
     is_featured: bool | None = None
     """Only an admin says it; null leaves it as it is."""
@@ -131,8 +135,10 @@ def update_event(
     old, new = change(event, values)
     if new:
         audit.record(session, actor, "event.update", event, old=old, new=new)
-    if event.is_published and "skips_large_groups" in new:
-        _ring(session, tiers)
+    if event.is_published:
+        tell_of_changes(session, actor, event, old, new, now)
+        if "skips_large_groups" in new:
+            _ring(session, tiers)
     return event
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from domain.mail_links import offer_path, order_path
+from domain.mail_links import offer_path, order_path, unsubscribe_path
+from domain.mailing_letters import address_of, facts_of, find_mailing, is_wanted, unsubscribe_headers
 from domain.models import EmailNotification, Event, Order, Ticket, Waitlist
 from domain.one_time_tokens import TokenKeyring, with_link
 from domain.ports import Attachment, Letter
@@ -24,6 +25,8 @@ TIMELY: Mapping[str, frozenset[S]] = {
     "order_confirmed": frozenset({S.ISSUING, S.COMPLETE}),
     "order_held": frozenset({S.HELD, S.AWAITING_PAYMENT, S.PAYMENT_DELAYED, S.PROCESSING}),
     "waitlist_offer": frozenset({S.OFFERED}),
+    "event_changed": frozenset({S.ISSUING, S.COMPLETE}),
+    "reminder": frozenset({S.ISSUING, S.COMPLETE}),
 }
 """Stages of the order in which a letter still makes sense; letters that are not named here always do."""
 
@@ -49,27 +52,46 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
     attachments: list[Attachment] = []
     if mail.order_id is not None:
         order = session.get_one(Order, mail.order_id, options=[joinedload(Order.event)])
-        if order.stage not in TIMELY.get(mail.template, S):
+        about_order = _compose_order(session, order, mail.template, links)
+        if isinstance(about_order, Unsent):
+            return about_order
+        facts, attachments = about_order
+    if mail.mailing_id is not None:
+        mailing = find_mailing(session, mail.mailing_id)
+        if not is_wanted(session, mailing, mail):
             return Unsent.MOOT
-        if mail.template == "order_held" and order.stage is S.HELD:
-            return Unsent.NOT_YET  # until when, is known once the payment is open
-        facts = _about_order(order, mail.template, links)
-        if mail.template == "order_refunded":
-            facts["returned_tickets"] = 0  # the mail's own context knows it, where some were
-        if mail.template == "waitlist_offer":
-            facts |= _about_offer(session, order, links)
-        if mail.template == "order_confirmed":
-            tickets = _tickets(session, order)
-            if not all(ticket.qr_image for ticket in tickets):
-                return Unsent.NOT_YET
-            facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
-            attachments = [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+        facts = {"order_link": None, "event": _about_event(mailing.event)} | facts | facts_of(mailing)
+    if mail.template == "announcement":
+        facts["unsubscribe_link"] = links.public_url + unsubscribe_path(links.tokens, mail.id)
     try:
         context = facts | with_link(mail.template, mail.context, links.tokens, links.public_url)
     except KeyError:
         # The key was taken away, and with it every link that it made.
         return Unsent.MOOT
-    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments)
+    headers = unsubscribe_headers(context.get("unsubscribe_link"))
+    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments, headers)
+
+
+def _compose_order(
+    session: Session, order: Order, template: str, links: Links
+) -> tuple[dict[str, Any], list[Attachment]] | Unsent:
+    """Return what a letter about an order says and encloses, or why it is not sent."""
+    if order.stage not in TIMELY.get(template, S):
+        return Unsent.MOOT
+    if template == "order_held" and order.stage is S.HELD:
+        return Unsent.NOT_YET  # until when, is known once the payment is open
+    facts = _about_order(order, template, links)
+    if template == "order_refunded":
+        facts["returned_tickets"] = 0  # the mail's own context knows it, where some were
+    if template == "waitlist_offer":
+        facts |= _about_offer(session, order, links)
+    if template != "order_confirmed":
+        return facts, []
+    tickets = _tickets(session, order)
+    if not all(ticket.qr_image for ticket in tickets):
+        return Unsent.NOT_YET
+    facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
+    return facts, [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
 
 
 def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:
@@ -93,13 +115,12 @@ def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:
 
 
 def _about_event(event: Event) -> dict[str, Any]:
-    parts = (event.address_line1, event.postal_code, event.city, event.country)
     return {
         "title": event.title,
         "starts_at": event.starts_at,
         "timezone": event.timezone,
         "venue": event.venue_name,
-        "location": ", ".join(part for part in parts if part) or None,
+        "location": address_of(event),
     }
 
 

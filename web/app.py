@@ -14,9 +14,11 @@ from settings import Settings, load
 from web import (
     accounts,
     admin,
+    announcements,
     auth,
     disputes,
     docs,
+    event_mail,
     events,
     fairness,
     health,
@@ -38,6 +40,7 @@ from web.pages import accounts as account_pages
 from web.pages import home as home_page
 from web.pages import orders as order_pages
 from web.pages import promoters as promoter_pages
+from web.pages import unsubscribe as unsubscribe_pages
 from web.pages import waitlist as waitlist_pages
 from web.services import EXTENSION, Services, open_services
 
@@ -52,6 +55,8 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     waitlist.blueprint,
     tickets.blueprint,
     statements.blueprint,
+    announcements.blueprint,
+    event_mail.blueprint,
     admin.blueprint,
     webhooks.blueprint,
     health.blueprint,
@@ -64,6 +69,7 @@ BLUEPRINTS = [
     order_pages.blueprint,
     promoter_pages.blueprint,
     waitlist_pages.blueprint,
+    unsubscribe_pages.blueprint,
 ]
 """What stands outside of the API's description."""
 

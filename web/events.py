@@ -63,7 +63,10 @@ def read_event(path: EventPath) -> Response:
 @describes(problems=("event-closed", "event-published", "capacity-below-tiers"))
 @require(*PROMOTERS)
 def update_event(path: EventPath, body: EventRequest) -> Response:
-    """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with."""
+    """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with.
+
+    Holders and buyers are told by mail when a published event's title, times, venue or address change.
+    """
     parts = services()
     with parts.sessions.begin() as session:
         event = catalog.update_event(

@@ -102,6 +102,8 @@ PROBLEMS: Mapping[str, Kind] = {
     "not-sold-out": Kind(409, "Tickets are left"),
     "no-offer": Kind(409, "No offer stands"),
     "offer-expired": Kind(409, "The offer has expired"),
+    "announcement-cancelled": Kind(409, "The announcement was cancelled"),
+    "announcement-sent": Kind(409, "The announcement has gone out"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

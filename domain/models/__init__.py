@@ -6,6 +6,7 @@ from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
 from domain.models.fairness import FairnessEntry
 from domain.models.inspections import Inspection
+from domain.models.mailings import Mailing, MailSuppression, Unsubscription
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
 from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
@@ -24,6 +25,8 @@ __all__ = [
     "IdempotencyKey",
     "Inspection",
     "LedgerEntry",
+    "MailSuppression",
+    "Mailing",
     "Order",
     "OrderItem",
     "PaymentFeed",
@@ -35,6 +38,7 @@ __all__ = [
     "Ticket",
     "TicketTier",
     "TimelineEntry",
+    "Unsubscription",
     "User",
     "Waitlist",
     "WebhookEvent",

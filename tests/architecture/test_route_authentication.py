@@ -8,6 +8,8 @@ from web.rate_limits import UNLIMITED
 ROUTES = """
 GET    /                                           public
 GET    /api/v1/admin/audit-log                     admin fresh
+GET    /api/v1/admin/mail-suppressions             admin fresh
+DELETE /api/v1/admin/mail-suppressions/<uuid:suppression_id> admin fresh
 GET    /api/v1/admin/users                         admin fresh
 GET    /api/v1/admin/users/<uuid:user_id>          admin fresh
 PATCH  /api/v1/admin/users/<uuid:user_id>          admin fresh
@@ -28,6 +30,14 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              admin+promoter
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
+GET    /api/v1/events/<uuid:event_id>/announcements user
+POST   /api/v1/events/<uuid:event_id>/announcements user
+GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id> user
+POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/cancel user
+GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/preview user
+POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/send user
+GET    /api/v1/events/<uuid:event_id>/mail         user
+GET    /api/v1/events/<uuid:event_id>/mail/undeliverable user
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
 GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
@@ -80,6 +90,8 @@ GET    /payout-account/expired                     public
 GET    /readyz                                     public [unlimited]
 GET    /reset-password                             public
 POST   /reset-password                             public [accounts]
+GET    /unsubscribe/<uuid:mail_id>                 public
+POST   /unsubscribe/<uuid:mail_id>                 public
 GET    /verify-email                               public
 POST   /verify-email                               public [accounts]
 GET    /waitlist/<uuid:entry_id>/offer             public
@@ -133,5 +145,6 @@ def test_strangers_change_nothing_without_a_secret_of_their_own(marks):
         "/verify-email",
         "/reset-password",
         "/waitlist/<uuid:entry_id>/offer",
+        "/unsubscribe/<uuid:mail_id>",
     )
     assert {rule for rule in changing if not rule.startswith(with_a_secret)} == set()

@@ -15,6 +15,7 @@ from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, In
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
 from tests.factories.fairness import FairnessEntryFactory
+from tests.factories.mailings import MailingFactory, MailSuppressionFactory, UnsubscriptionFactory
 from tests.factories.money import (
     LedgerEntryFactory,
     PaymentFeedFactory,
@@ -39,6 +40,8 @@ __all__ = [
     "IdempotencyKeyFactory",
     "InspectionFactory",
     "LedgerEntryFactory",
+    "MailSuppressionFactory",
+    "MailingFactory",
     "OrderFactory",
     "PaymentFeedFactory",
     "PaymentTransactionFactory",
@@ -49,6 +52,7 @@ __all__ = [
     "TicketFactory",
     "TicketTierFactory",
     "TimelineEntryFactory",
+    "UnsubscriptionFactory",
     "UserFactory",
     "WaitlistFactory",
     "WebhookEventFactory",

@@ -11,10 +11,12 @@ from sqlalchemy.orm import sessionmaker
 from domain import (
     allocation_records,
     audit,
+    event_mail,
     health,
     line,
     listings,
     logins,
+    mailings,
     notifications,
     order_records,
     orders,
@@ -31,10 +33,10 @@ from domain.audit import Actor
 from domain.invariants.breaches import Scope
 from domain.invariants.inspection import INVARIANTS
 from domain.listings import EventFilter
-from domain.models import Order, Ticket, Waitlist
+from domain.models import Mailing, Order, Ticket, Waitlist
 from domain.payments import disputes, late_payments, reconciliation, refunds, sales
 from domain.payments import events as payment_events
-from domain.rules.states import UserRole
+from domain.rules.states import MailingKind, UserRole
 from tests.integration.crowd import EVENTS, HOT, ROWS, fill, key
 from tools.stack.environment import ROOT
 from tools.stack.postgres import OWNER, RUNTIME, SUPERUSER
@@ -60,6 +62,14 @@ GROWING = {
 NOW = datetime.now(UTC)
 BEFORE = NOW - timedelta(seconds=10)
 TIER, PERSON, ORDER = key("tier", HOT), key("user", 1), key("order", 50_000)
+ADMIN = Actor(role=UserRole.ADMIN)
+ANNOUNCEMENT = Mailing(
+    event_id=key("event", HOT),
+    kind=MailingKind.ANNOUNCEMENT,
+    ticket_statuses=["valid", "used"],
+    due_at=NOW,
+    last_ticket_id=key("ticket", 1_000),
+)
 BUYER = Actor(user_id=PERSON, role=UserRole.USER)
 
 
@@ -229,6 +239,19 @@ QUESTIONS = {
     "which mails are due": (
         lambda session: notifications.stalled(session, BEFORE),
         {"ix_email_notifications_due", "ix_webhook_inbox_unprocessed"},
+    ),
+    "who is written to next": (
+        lambda session: session.execute(mailings.next_tickets(ANNOUNCEMENT, 200)).all(),
+        {"ix_tickets_event_id_id", "pk_orders"},
+    ),
+    "which events remind": (lambda session: mailings.begin_reminders(session, NOW), {"ix_events_reminded"}),
+    "how an event's mails stand": (
+        lambda session: event_mail.count_mails(session, ADMIN, key("event", 2)),
+        {"ix_email_notifications_event_id_template_status"},
+    ),
+    "whom an event's mails did not reach": (
+        lambda session: event_mail.list_undeliverable(session, ADMIN, key("event", HOT), after="b", limit=20),
+        {"ix_email_notifications_undeliverable"},
     ),
     "which offers are untold": (lambda session: waitlist.stalled(session, BEFORE), {"ix_waitlist_unnotified"}),
     "what is over": (lambda session: sweep.complete_events(session, NOW), {"ix_events_ended"}),

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from domain.catalog import EventDetails
 from domain.listings import EventFilter
 from domain.models import Event
+from domain.models.catalog import LONGEST_REMINDER_HOURS, REMINDER_HOURS
 from domain.rules.states import EventStatus
 from web.addresses import API
 from web.paging import PageArguments
@@ -62,6 +63,8 @@ _DETAILS: dict[str, Any] = {
     "tax_rate_bps": 2500,
     "offer_seconds": 1800,
     "buyer_refund_hours": 48,
+    "refund_granted_until": None,
+    "reminder_hours": 24,
     "skips_large_groups": True,
 }
 _HERE = f"{API}/events/0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
@@ -161,6 +164,21 @@ class EventRequest(RequestBody):
             "may not.",
         ),
     ] = None
+    refund_granted_until: Annotated[
+        Moment | None,
+        Field(
+            description="Until when buyers may refund unused tickets whatever `buyer_refund_hours` says. Set it when "
+            "you change a published event: the mail about the change tells them."
+        ),
+    ] = None
+    reminder_hours: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=LONGEST_REMINDER_HOURS,
+            description="How many hours before the start ticket holders are reminded by mail; null: never.",
+        ),
+    ] = REMINDER_HOURS
     skips_large_groups: Annotated[
         bool, Field(description="Whether a waiting group that does not fit is passed over by smaller ones.")
     ] = True
@@ -237,6 +255,8 @@ class EventBody(ResponseBody):
     tax_rate_bps: int
     offer_seconds: int | None
     buyer_refund_hours: int | None
+    refund_granted_until: datetime | None
+    reminder_hours: int | None
     skips_large_groups: bool
     published_at: datetime | None
     cancelled_at: datetime | None
