@@ -51,6 +51,7 @@ beat_schedule: dict[str, dict[str, Any]] = {
     "reconcile open payments": {"task": "sweep.reconcile", "schedule": _settings.reconcile_seconds},
     "read the feed of payment events": {"task": "sweep.feed", "schedule": _settings.reconcile_seconds},
     "refund cancelled events": {"task": "sweep.refund", "schedule": _settings.sweep_seconds},
+    "write to all of an event": {"task": "sweep.mail", "schedule": _settings.sweep_seconds},
     "read promoters' accounts": {"task": "sweep.read_accounts", "schedule": 60.0},
     "refresh analytics": {"task": "sweep.refresh", "schedule": _settings.analytics_seconds},
     "audit the invariants": {"task": "sweep.audit", "schedule": _settings.sweep_seconds},

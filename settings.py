@@ -137,6 +137,8 @@ class Settings(BaseSettings):
     stall_seconds: Seconds = 10
     reconcile_seconds: Seconds = 15
     analytics_seconds: Seconds = 60
+    mailings_per_minute: Count = 600
+    """Mails to all of an event (reminders, changes, announcements) that are written in a minute, for all events."""
     ready_age_seconds: Seconds = 30
     metrics_dir: str | None = None
     """Where the processes of one machine share their Prometheus counters; without it each process tells its own."""

@@ -4,6 +4,7 @@ Each template is a pair: `name.txt` (whose `subject` block is the subject) and `
 each needs. Choosing a letter, its recipient and its values is the domain's; sending is the mailer's.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
     "ticket_withdrawn": frozenset({"event", "tier", "sender_name"}),
     "team_joined": frozenset({"first_name", "promoter", "rights"}),
     "webhook_disabled": frozenset({"first_name", "url", "disabled_reason"}),
+    "event_changed": frozenset({"event", "order_link", "changes", "is_postponed", "refund_until"}),
+    "reminder": frozenset({"event", "order_link", "doors_at"}),
+    "announcement": frozenset({"event", "headline", "body", "promoter", "unsubscribe_link"}),
 }
 """What each letter must be given: plain JSON values, so that a context can wait in a row.
 
@@ -47,6 +51,9 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
   holder (domain.rules.states)
 - `returned_tickets`: how many tickets a refund took, if its order lives on; else zero
 - `rights`: values of TeamRight; `disabled_reason`: why an endpoint of webhooks was disabled by us
+- `changes`: list of `what` (`title`, `starts_at`, `ends_at`, `venue_name`, `address`), `old`, `new` (may be null)
+- letters to all of an event: `order_link` and `refund_until` may be null; `body` is plain text with blank lines between
+  its paragraphs, of which web addresses become links
 - `*_at`: ISO 8601 text or aware datetimes; `reason`: an order's reason (domain.rules.states)
 
 `product` and `recipient_name` come from us.
@@ -124,7 +131,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"money": money, "moment": moment, "reason": REASONS.__getitem__}
+    environment.filters |= {"money": money, "moment": moment, "paragraphs": paragraphs, "reason": REASONS.__getitem__}
     environment.filters |= {"right": RIGHTS.__getitem__, "why_disabled": WHY_DISABLED.__getitem__}
     return environment
 
@@ -145,6 +152,11 @@ def moment(value: datetime | str, timezone: str = "UTC") -> str:
         raise ValueError("a time without a time zone")
     local = at.astimezone(UTC if timezone == "UTC" else ZoneInfo(timezone))
     return f"{local:%A} {local.day} {local:%B %Y}, {local:%H:%M} {_zone_name(local)}"
+
+
+def paragraphs(text: str) -> list[list[str]]:
+    """Take a text apart into paragraphs, which blank lines divide, and those into lines."""
+    return [part.splitlines() for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())]
 
 
 def _zone_name(local: datetime) -> str:

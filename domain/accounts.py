@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 from uuid_utils.compat import uuid7
 
-from domain import audit
+from domain import audit, suppressions
 from domain.audit import Actor, actor_of
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.logins import find_user_by_email, revoke_all
@@ -110,7 +110,7 @@ def resend_verification(session: Session, user_id: UUID, *, keyring: TokenKeyrin
 def verify_email(session: Session, token: str, actor: Actor, now: datetime) -> User:
     """Spend a link that proves an address; raise `ConflictError` (`link-spent`) if it cannot be spent."""
     user = _spend(session, token, AccountTokenPurpose.VERIFY_EMAIL, now)
-    _prove_address(user, now)
+    _prove_address(session, user, now)
     audit.record(session, actor_of(user, actor), "user.verify_email", user, new={"email_verified": True})
     return user
 
@@ -142,7 +142,7 @@ def reset_password(
     with sessions.begin() as session:
         user = _spend(session, token, AccountTokenPurpose.RESET_PASSWORD, now)
         user.password_hash = password_hash
-        _prove_address(user, now)
+        _prove_address(session, user, now)
         revoke_all(session, user.id, now)
         audit.record(session, actor_of(user, actor), "user.reset_password", user)
 
@@ -175,7 +175,9 @@ def _refuse_taken(session: Session, email: str) -> None:
         )
 
 
-def _prove_address(user: User, now: datetime) -> None:
+def _prove_address(session: Session, user: User, now: datetime) -> None:
+    # Mail was read there just now, whatever came back before.
+    suppressions.forget_bounces(session, user.email)
     if not user.email_verified:
         user.email_verified, user.email_verified_at = True, now
 

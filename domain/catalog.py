@@ -25,8 +25,10 @@ from domain import audit, outgoing
 from domain.audit import Actor
 from domain.changes import as_json, change
 from domain.errors import ConflictError, ForbiddenError, InvalidError
+from domain.event_changes import tell_of_changes
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, Promoter, TicketTier
+from domain.models.catalog import REMINDER_HOURS
 from domain.ownership import lock_event, require_open, require_owner
 from domain.rules.publishing import Draft, Fault, PricedTier, find_faults, find_price_fault
 from domain.rules.states import EventStatus, UserRole, WebhookType
@@ -78,6 +80,8 @@ class EventDetails:
     buyer_refund_hours: int | None = None
     transfers_allowed: bool = True
     transfer_until_hours: int | None = None
+    refund_granted_until: datetime | None = None
+    reminder_hours: int | None = REMINDER_HOURS
     skips_large_groups: bool = True
     is_featured: bool | None = None
     """Only an admin says it; null leaves it as it is."""
@@ -139,8 +143,10 @@ def update_event(
     old, new = change(event, values)
     if new:
         audit.record(session, actor, "event.update", event, old=old, new=new)
-    if event.is_published and "skips_large_groups" in new:
-        _ring(session, tiers)
+    if event.is_published:
+        tell_of_changes(session, actor, event, old, new, now)
+        if "skips_large_groups" in new:
+            _ring(session, tiers)
     return event
 
 

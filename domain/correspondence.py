@@ -14,7 +14,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from domain.mail_links import offer_path, order_path, transfer_path
+from domain.mail_links import offer_path, order_path, transfer_path, unsubscribe_path
+from domain.mailing_letters import address_of, facts_of, find_mailing, is_wanted, unsubscribe_headers
 from domain.models import EmailNotification, Event, Order, Ticket, TicketTransfer, Waitlist
 from domain.one_time_tokens import TokenKeyring, with_link
 from domain.ports import Attachment, Letter
@@ -26,6 +27,8 @@ TIMELY: Mapping[str, frozenset[S]] = {
     "order_held": frozenset({S.HELD, S.AWAITING_PAYMENT, S.PAYMENT_DELAYED, S.PROCESSING}),
     "waitlist_offer": frozenset({S.OFFERED}),
     "order_awaiting_approval": frozenset({S.AWAITING_APPROVAL}),
+    "event_changed": frozenset({S.ISSUING, S.COMPLETE}),
+    "reminder": frozenset({S.ISSUING, S.COMPLETE}),
 }
 """Stages of the order in which a letter still makes sense; letters that are not named here always do."""
 
@@ -51,22 +54,34 @@ Contents = tuple[dict[str, Any], list[Attachment]]
 
 def compose(session: Session, mail: EmailNotification, links: Links) -> Letter | Unsent:
     """Compose a mail as of now, or say why it is not sent."""
-    contents: Contents | Unsent = {}, []
-    if mail.order_id is not None:
-        contents = _write_about_order(session, mail, mail.order_id, links)
-    elif "transfer_id" in mail.context:
-        contents = _write_about_transfer(session, mail, links)
-    elif "event_id" in mail.context:
-        contents = {"event": _about_event(session.get_one(Event, UUID(mail.context["event_id"])))}, []
+    contents = _write(session, mail, links)
     if isinstance(contents, Unsent):
         return contents
     facts, attachments = contents
+    if mail.mailing_id is not None:
+        mailing = find_mailing(session, mail.mailing_id)
+        if not is_wanted(session, mailing, mail):
+            return Unsent.MOOT
+        facts = {"order_link": None, "event": _about_event(mailing.event)} | facts | facts_of(mailing)
+    if mail.template == "announcement":
+        facts["unsubscribe_link"] = links.public_url + unsubscribe_path(links.tokens, mail.id)
     try:
         context = facts | with_link(mail.template, mail.context, links.tokens, links.public_url)
     except KeyError:
         # The key was taken away, and with it every link that it made.
         return Unsent.MOOT
-    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments)
+    headers = unsubscribe_headers(context.get("unsubscribe_link"))
+    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments, headers)
+
+
+def _write(session: Session, mail: EmailNotification, links: Links) -> Contents | Unsent:
+    if mail.order_id is not None:
+        return _write_about_order(session, mail, mail.order_id, links)
+    if "transfer_id" in mail.context:
+        return _write_about_transfer(session, mail, links)
+    if "event_id" in mail.context:
+        return {"event": _about_event(session.get_one(Event, UUID(mail.context["event_id"])))}, []
+    return {}, []
 
 
 def _write_about_order(session: Session, mail: EmailNotification, order_id: UUID, links: Links) -> Contents | Unsent:
@@ -128,13 +143,12 @@ def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:
 
 
 def _about_event(event: Event) -> dict[str, Any]:
-    parts = (event.address_line1, event.postal_code, event.city, event.country)
     return {
         "title": event.title,
         "starts_at": event.starts_at,
         "timezone": event.timezone,
         "venue": event.venue_name,
-        "location": ", ".join(part for part in parts if part) or None,
+        "location": address_of(event),
     }
 
 

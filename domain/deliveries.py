@@ -10,9 +10,10 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from domain import suppressions
 from domain.models import EmailNotification, WebhookEvent
 from domain.notifications import end, mark_sent, tell
-from domain.rules.states import MailStatus
+from domain.rules.states import MailStatus, SuppressionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class _News:
     notification_id: UUID | None
     message_id: str | None
     reason: str | None
+    refuses: SuppressionReason | None
+    """Why the address is to get less mail from now on, or none."""
 
 
 _MEANING = {
@@ -33,9 +36,16 @@ _MEANING = {
     "delivered": MailStatus.DELIVERED,
     "open": MailStatus.DELIVERED,
     "click": MailStatus.DELIVERED,
+    "spamreport": MailStatus.DELIVERED,
     "bounce": MailStatus.BOUNCED,
     "dropped": MailStatus.BOUNCED,
 }
+_DROPPED_FOR = {
+    "Bounced Address": SuppressionReason.BOUNCED,
+    "Invalid": SuppressionReason.INVALID,
+    "Spam Reporting Address": SuppressionReason.COMPLAINED,
+}
+"""Reasons of `dropped` that are about the address, and not about our mail or account."""
 _RANK = {MailStatus.SENT: 1, MailStatus.DELIVERED: 2, MailStatus.BOUNCED: 3}
 
 
@@ -68,7 +78,20 @@ def _read(event: WebhookEvent) -> _News:
         # `sg_message_id` is the id of the answer to our call, a dot, and the route that the mail took.
         message_id=message_id.partition(".")[0] if isinstance(message_id, str) else None,
         reason=str(reason)[:500] if reason else None,
+        refuses=_refusal(event.type, payload.get("type"), reason),
     )
+
+
+def _refusal(kind: str, subtype: object, reason: object) -> SuppressionReason | None:
+    """Read what an event says about the address; a block, SendGrid's word for a refusal that may pass, says nothing."""
+    match kind:
+        case "bounce":
+            return None if subtype == "blocked" else SuppressionReason.BOUNCED
+        case "dropped":
+            return _DROPPED_FOR.get(str(reason))
+        case "spamreport":
+            return SuppressionReason.COMPLAINED
+    return None
 
 
 def _time(value: object) -> datetime | None:
@@ -107,5 +130,7 @@ def _apply(session: Session, mail: EmailNotification, news: _News, meaning: Mail
         tell(session, mail, "mail_delivered")
     if meaning is MailStatus.BOUNCED:
         mail.bounced_at = mail.bounced_at or news.at
+    if news.refuses is not None:
+        suppressions.suppress(session, mail.recipient, news.refuses, news.reason, news.at)
     if _RANK[meaning] > _RANK.get(mail.status, 0):
         end(mail, meaning, news.reason if meaning is MailStatus.BOUNCED else None)

@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 
 from domain.audit import Actor
 from domain.errors import NotFoundError
-from domain.models import Order, TicketTransfer, User, Waitlist
+from domain.models import EmailNotification, Order, TicketTransfer, User, Waitlist
 from domain.one_time_tokens import TokenKeyring
 from domain.rules.states import UserRole
 
 _READ_ORDER = b"read order"
 _ANSWER_OFFER = b"answer offer"
 _ANSWER_TRANSFER = b"answer transfer"
+_UNSUBSCRIBE = b"unsubscribe"
 
 
 def order_path(keyring: TokenKeyring, order_id: UUID) -> str:
@@ -34,6 +35,11 @@ def offer_path(keyring: TokenKeyring, entry_id: UUID) -> str:
 def transfer_path(keyring: TokenKeyring, transfer_id: UUID) -> str:
     """Return where a person sees the ticket that was offered to their address, and answers."""
     return f"/transfers/{transfer_id}?token={keyring.token(transfer_id, keyring.current, _ANSWER_TRANSFER)}"
+
+
+def unsubscribe_path(keyring: TokenKeyring, mail_id: UUID) -> str:
+    """Return where the reader of an announcement says that they want no more of them."""
+    return f"/unsubscribe/{mail_id}?token={keyring.token(mail_id, keyring.current, _UNSUBSCRIBE)}"
 
 
 def let_buyer_in(session: Session, keyring: TokenKeyring, order_id: UUID, token: str, stranger: Actor) -> Actor:
@@ -66,7 +72,16 @@ def let_recipient_in(
     return replace(stranger, user_id=user_id, role=UserRole.USER) if user_id is not None else None
 
 
-def _let_in(session: Session, model: type[Order | Waitlist], row_id: UUID, stranger: Actor, *, proven: bool) -> Actor:
+def let_reader_in(session: Session, keyring: TokenKeyring, mail_id: UUID, token: str, stranger: Actor) -> Actor:
+    """Return a request's stranger as the person whom an announcement was written to; raise as `let_buyer_in` does."""
+    proven = keyring.is_token(token, mail_id, _UNSUBSCRIBE)
+    return _let_in(session, EmailNotification, mail_id, stranger, proven=proven)
+
+
+_Owned = type[Order | Waitlist | EmailNotification]
+
+
+def _let_in(session: Session, model: _Owned, row_id: UUID, stranger: Actor, *, proven: bool) -> Actor:
     # Whoever guesses costs no query, and learns nothing from how long the answer takes.
     user_id = session.scalar(_owner(model, row_id)) if proven else None
     if user_id is None:
@@ -74,7 +89,7 @@ def _let_in(session: Session, model: type[Order | Waitlist], row_id: UUID, stran
     return replace(stranger, user_id=user_id, role=UserRole.USER)
 
 
-def _owner(model: type[Order | Waitlist], row_id: UUID) -> Select[UUID]:
+def _owner(model: _Owned, row_id: UUID) -> Select[UUID]:
     return (
         select(User.id)
         .join(model, model.user_id == User.id)

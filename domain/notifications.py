@@ -14,6 +14,7 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, sessionmaker
 
+from domain import suppressions
 from domain.correspondence import Links, Unsent, compose
 from domain.errors import RetryableVendorError, UnknownOutcomeError, VendorError
 from domain.messages import Message, ReceiveMailEvent, SendMail, announce
@@ -44,9 +45,14 @@ def queue_mail(
     recipient_name: str,
     user_id: UUID | None = None,
     order_id: UUID | None = None,
+    event_id: UUID | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> EmailNotification:
-    """Write a mail into the outbox; a purpose that has its mail already keeps that one, which is returned."""
+    """Write a mail into the outbox; a purpose that has its mail already keeps that one, which is returned.
+
+    A mail about an order is about its event, too.
+    """
+    of_order = select(Order.event_id).where(Order.id == order_id).scalar_subquery()
     values = {
         "template": template,
         "purpose": purpose,
@@ -54,6 +60,7 @@ def queue_mail(
         "recipient_name": recipient_name,
         "user_id": user_id,
         "order_id": order_id,
+        "event_id": of_order if event_id is None and order_id is not None else event_id,
         "context": dict(context or {}),
     }
     mail: EmailNotification | None = session.scalar(
@@ -95,6 +102,9 @@ def _claim(session: Session, notification_id: UUID, now: datetime, links: Links)
         return None
     if mail.status is MailStatus.SENDING:
         _doubt(mail, "whoever sent it did not live to say what became of it", now)
+        return None
+    if obstacle := suppressions.find_obstacle(session, mail):
+        end(mail, MailStatus.SUPPRESSED, obstacle)
         return None
     letter = compose(session, mail, links)
     if letter is Unsent.MOOT:
@@ -171,7 +181,8 @@ def _lock(session: Session, notification_id: UUID) -> EmailNotification:
 
 def tell(session: Session, mail: EmailNotification, kind: str) -> None:
     """Append to the order's timeline; touching the order gives it a new version, and so a new ETag."""
-    if mail.order_id is not None:
+    # What goes to all of an event is no step of the order.
+    if mail.order_id is not None and mail.mailing_id is None:
         session.add(TimelineEntry(order_id=mail.order_id, kind=kind, data={"template": mail.template}))
         session.execute(update(Order).where(Order.id == mail.order_id).values(updated_at=func.now()))
 

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import NullPool, create_engine
@@ -24,7 +25,7 @@ from domain.rules.money import written
 from domain.rules.statements import Mismatch
 from domain.rules.states import UserRole
 from settings import load
-from tools import audit
+from tools import audit, mail
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,8 +41,14 @@ def main(arguments: Sequence[str]) -> int:
     statement.add_argument("event_ids", type=UUID, nargs="*", metavar="EVENT_ID")
     statement.add_argument("--all", action="store_true", help="every event that was ever published")
     commands.add_parser("audit", help="look at every invariant, heal what can be healed, and fail if one was broken")
+    letters = commands.add_parser("mail", help="show the mails").add_subparsers(dest="act", required=True)
+    shown = letters.add_parser("preview", help="write mail templates with sample data, as HTML and as text")
+    shown.add_argument("templates", nargs="*", metavar="TEMPLATE", help="all if none is named")
+    shown.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "mail":
+            return mail.preview(options.templates, options.out)
         if options.command == "audit":
             return audit.audit(_open_sessions(), load().step_patience)
         if options.command == "role":

@@ -15,12 +15,14 @@ from web import (
     accounts,
     admin,
     analytics,
+    announcements,
     attendees,
     auth,
     check_ins,
     disputes,
     docs,
     door,
+    event_mail,
     event_orders,
     events,
     fairness,
@@ -47,6 +49,7 @@ from web.pages import home as home_page
 from web.pages import orders as order_pages
 from web.pages import promoters as promoter_pages
 from web.pages import transfers as transfer_pages
+from web.pages import unsubscribe as unsubscribe_pages
 from web.pages import waitlist as waitlist_pages
 from web.services import EXTENSION, Services, open_services
 
@@ -69,6 +72,8 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     analytics.blueprint,
     teams.blueprint,
     hooks.blueprint,
+    announcements.blueprint,
+    event_mail.blueprint,
     admin.blueprint,
     webhooks.blueprint,
     health.blueprint,
@@ -82,6 +87,7 @@ BLUEPRINTS = [
     promoter_pages.blueprint,
     waitlist_pages.blueprint,
     transfer_pages.blueprint,
+    unsubscribe_pages.blueprint,
 ]
 """What stands outside of the API's description."""
 

@@ -62,7 +62,10 @@ def read_event(path: EventPath) -> Response:
 @blueprint.put("/events/<uuid:event_id>", summary="Edit an event", responses={200: EventBody})
 @describes(problems=("forbidden", "event-closed", "event-published", "capacity-below-tiers"))
 def update_event(path: EventPath, body: EventRequest) -> Response:
-    """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with."""
+    """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with.
+
+    Holders and buyers are told by mail when a published event's title, times, venue or address change.
+    """
     parts = services()
     with parts.sessions.begin() as session:
         event = catalog.update_event(

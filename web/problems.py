@@ -116,6 +116,8 @@ PROBLEMS: Mapping[str, Kind] = {
     "already-in-team": Kind(409, "In the team already"),
     "too-many-webhooks": Kind(409, "As many endpoints as one may have"),
     "webhook-disabled": Kind(409, "The endpoint is disabled"),
+    "announcement-cancelled": Kind(409, "The announcement was cancelled"),
+    "announcement-sent": Kind(409, "The announcement has gone out"),
     # Not now.
     "rate-limited": Kind(429, "Too many requests"),
     "too-many-waiting": Kind(429, "Too many orders in line"),

@@ -6,9 +6,9 @@ from datetime import timedelta
 import structlog
 
 from adapters.queue import find_idle
-from domain import analytics, approvals, payout_accounts, sweep, transfers
+from domain import analytics, approvals, mailings, payout_accounts, sweep, transfers
 from domain.invariants import inspection
-from domain.messages import PAYMENTS, ReadFeed
+from domain.messages import NOTIFICATIONS, PAYMENTS, ReadFeed
 from domain.payments import cancelled_events, reconciliation, statements
 from workers.app import app, clock, clocks, dispatcher, sessions, settings
 
@@ -20,6 +20,8 @@ ORDERS_IN_BUSY_QUEUE = 10
 """So many orders of cancelled events are undone beside other work: thousands of refunds at once would stand in front of
 the payments of every other event, whose buyers' clocks run.
 """
+MAILS_IN_BUSY_QUEUE = 10
+"""So many mails to all of an event are written beside those that a buyer waits for."""
 
 AUDIT_SECONDS = 2.0
 """After so long a round looks at no other event: clocks run out meanwhile, and this process ends them."""
@@ -84,6 +86,15 @@ def refund() -> None:
     """Refund what was paid for cancelled events, only a few while the workers have not come to the last refunds."""
     limit = cancelled_events.BATCH if find_idle(app, {PAYMENTS}) else ORDERS_IN_BUSY_QUEUE
     cancelled_events.refund_cancelled_events(sessions(), clock.now(), clocks(), limit)
+
+
+@app.task(name="sweep.mail")
+def mail() -> None:
+    """Write the next mails to all of an event, only a few while the workers have not come to the last mails."""
+    with sessions().begin() as session:
+        mailings.begin_reminders(session, clock.now())
+    pace = round(settings().mailings_per_minute * settings().sweep_seconds / 60)
+    mailings.carry_on(sessions(), clock.now(), pace if find_idle(app, {NOTIFICATIONS}) else MAILS_IN_BUSY_QUEUE)
 
 
 @app.task(name="sweep.refresh")

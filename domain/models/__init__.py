@@ -10,6 +10,7 @@ from domain.models.check_ins import CheckInScan, DoorCount
 from domain.models.fairness import FairnessEntry
 from domain.models.hooks import WebhookDelivery, WebhookEndpoint
 from domain.models.inspections import Inspection
+from domain.models.mailings import Mailing, MailSuppression, Unsubscription
 from domain.models.notifications import EmailNotification
 from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
 from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
@@ -32,6 +33,8 @@ __all__ = [
     "IdempotencyKey",
     "Inspection",
     "LedgerEntry",
+    "MailSuppression",
+    "Mailing",
     "Order",
     "OrderItem",
     "PaymentFeed",
@@ -44,6 +47,7 @@ __all__ = [
     "TicketTier",
     "TicketTransfer",
     "TimelineEntry",
+    "Unsubscription",
     "User",
     "Waitlist",
     "WebhookDelivery",

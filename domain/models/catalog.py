@@ -24,6 +24,9 @@ SEARCH_VECTOR = (
 PUBLIC = "status = 'published' AND NOT is_private AND deleted_at IS NULL"
 """What anybody may see in the list of events."""
 
+REMINDER_HOURS = 24
+LONGEST_REMINDER_HOURS = 14 * 24
+
 
 class Event(Identified, Timestamped, SoftDeleted, Base):
     __tablename__ = "events"
@@ -67,6 +70,10 @@ class Event(Identified, Timestamped, SoftDeleted, Base):
     """Whether holders may hand their tickets on."""
     transfer_until_hours: Mapped[int | None]
     """Until how many hours before the start they may; null means until the start."""
+    refund_granted_until: Mapped[datetime | None]
+    """Until when buyers may refund themselves whatever that policy says, because the event was changed."""
+    reminder_hours: Mapped[int | None] = mapped_column(server_default=text("24"), default=REMINDER_HOURS)
+    """How long before the start holders are reminded by mail; null where they are not."""
     absorbs_fees: Mapped[bool] = mapped_column(default=False)
     """True when the promoter pays the fees out of the price, false when they come on top."""
     tax_rate_bps: Mapped[int] = mapped_column(default=0)
@@ -99,6 +106,7 @@ class Event(Identified, Timestamped, SoftDeleted, Base):
         CheckConstraint("offer_seconds > 0", name="offer_seconds"),
         CheckConstraint("buyer_refund_hours >= 0", name="buyer_refund_hours"),
         CheckConstraint("transfer_until_hours >= 0", name="transfer_until_hours"),
+        CheckConstraint(f"reminder_hours BETWEEN 1 AND {LONGEST_REMINDER_HOURS}", name="reminder_hours"),
         CheckConstraint("status = 'draft' OR status = 'cancelled' OR published_at IS NOT NULL", name="published_when"),
         CheckConstraint("(status = 'cancelled') = (cancelled_at IS NOT NULL)", name="cancelled_when"),
         # The public list: coming events in order of time, and by city or category.
@@ -118,8 +126,13 @@ class Event(Identified, Timestamped, SoftDeleted, Base):
         Index("ix_events_search_vector", "search_vector", postgresql_using="gin"),
         Index("ix_events_tags", "tags", postgresql_using="gin"),
         Index("ix_events_title_trigram", "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
-        # The sweep completes what has ended, and refunds what was cancelled.
+        # The sweep completes what has ended, reminds of what is near, and refunds what was cancelled.
         Index("ix_events_ended", "ends_at", postgresql_where=text("status = 'published'")),
+        Index(
+            "ix_events_reminded",
+            "starts_at",
+            postgresql_where=text("status = 'published' AND reminder_hours IS NOT NULL"),
+        ),
         Index("ix_events_cancelled_at", "cancelled_at", postgresql_where=text("status = 'cancelled'")),
     )
 

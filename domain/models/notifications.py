@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from domain.models.accounts import User
 from domain.models.base import EMPTY_OBJECT, Base, Identified, JSONObject, Timestamped, value_enum
+from domain.models.catalog import Event
+from domain.models.mailings import Mailing
 from domain.models.orders import Order
 from domain.rules.states import MailStatus
 
@@ -17,6 +19,9 @@ class EmailNotification(Identified, Timestamped, Base):
 
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     order_id: Mapped[UUID | None] = mapped_column(ForeignKey("orders.id"))
+    event_id: Mapped[UUID | None] = mapped_column(ForeignKey("events.id"))
+    """The event that it is about, where it is about one."""
+    mailing_id: Mapped[UUID | None] = mapped_column(ForeignKey("mailings.id"))
     template: Mapped[str]
     purpose: Mapped[str] = mapped_column(unique=True)
     """What the mail is for, such as `order_confirmed:<order id>`: one mail per purpose."""
@@ -39,6 +44,8 @@ class EmailNotification(Identified, Timestamped, Base):
 
     user: Mapped[User | None] = relationship(lazy="raise")
     order: Mapped[Order | None] = relationship(lazy="raise")
+    event: Mapped[Event | None] = relationship(lazy="raise")
+    mailing: Mapped[Mailing | None] = relationship(lazy="raise")
 
     __table_args__ = (
         CheckConstraint("attempts >= 0", name="attempts"),
@@ -54,6 +61,28 @@ class EmailNotification(Identified, Timestamped, Base):
         # The mails of an order, and of a person.
         Index("ix_email_notifications_order_id", "order_id"),
         Index("ix_email_notifications_user_id_id", "user_id", "id"),
+        # What became of an event's mails, and of a mailing's.
+        Index(
+            "ix_email_notifications_event_id_template_status",
+            "event_id",
+            "template",
+            "status",
+            postgresql_where=text("event_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_email_notifications_mailing_id_status",
+            "mailing_id",
+            "status",
+            postgresql_where=text("mailing_id IS NOT NULL"),
+        ),
+        # The promoter's list of addresses that mail does not reach.
+        Index(
+            "ix_email_notifications_undeliverable",
+            "event_id",
+            "recipient",
+            "id",
+            postgresql_where=text("status IN ('bounced', 'suppressed')"),
+        ),
         # A delivery event names the provider's message.
         Index("ix_email_notifications_provider_message_id", "provider_message_id"),
         # The admin's list of what failed.

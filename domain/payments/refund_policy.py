@@ -37,9 +37,9 @@ def lock_for_refund(session: Session, order_id: UUID, actor: Actor) -> tuple[Ord
 
 def require_policy(order: Order, event: Event, tickets: Sequence[Ticket], now: datetime, *, named: bool) -> None:
     """Raise `ConflictError` unless the event's policy lets the buyer give these tickets back now."""
-    if event.buyer_refund_hours is None:
+    deadline = _deadline(event)
+    if deadline is None:
         raise ConflictError("Only the promoter refunds tickets of this event.", code=NOT_ALLOWED)
-    deadline = buyers_deadline(event.starts_at, event.buyer_refund_hours)
     if now >= deadline:
         raise ConflictError(f"Refunds could be asked for until {deadline.isoformat()}.", code="refund-window-over")
     for index, ticket in enumerate(tickets):
@@ -56,9 +56,13 @@ def may_refund(session: Session, order: Order, tickets: Sequence[Ticket], viewer
         return False
     if may(session, order.event, viewer, TeamRight.SELL):
         return True
-    hours = order.event.buyer_refund_hours
-    is_open = hours is not None and now < buyers_deadline(order.event.starts_at, hours)
+    deadline = _deadline(order.event)
+    is_open = deadline is not None and now < deadline
     return order.user_id == viewer.user_id and is_open and any(_obstacle(order, ticket) is None for ticket in left)
+
+
+def _deadline(event: Event) -> datetime | None:
+    return buyers_deadline(event.starts_at, event.buyer_refund_hours, event.refund_granted_until)
 
 
 def _obstacle(order: Order, ticket: Ticket) -> str | None:

@@ -1,7 +1,7 @@
 """Mail by a provider: the letter, the receipt, and the port itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -26,6 +26,7 @@ class Letter:
     recipient_name: str
     context: Mapping[str, Any]
     attachments: Sequence[Attachment] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,13 @@ def ticket_share(total: int, quantity: int, position: int, *, step: int = 1) -> 
     return step * (_share(steps, position, quantity) - _share(steps, position - 1, quantity))
 
 
-def buyers_deadline(starts_at: datetime, hours: int) -> datetime:
-    """Return until when buyers may ask for a refund: this many hours before the start."""
-    return starts_at - timedelta(hours=hours)
+def buyers_deadline(starts_at: datetime, hours: int | None, granted_until: datetime | None = None) -> datetime | None:
+    """Return until when buyers may ask for a refund, null if they may not.
+
+    That is `hours` before the start, or later where the promoter granted it after changing the event.
+    """
+    usual = None if hours is None else starts_at - timedelta(hours=hours)
+    return max((deadline for deadline in (usual, granted_until) if deadline is not None), default=None)
 
 
 def _share(amount: int, part: int, whole: int) -> int:

@@ -169,7 +169,7 @@ class LedgerKind(StrEnum):
 
 
 class MailStatus(StrEnum):
-    """How a mail stands; `unknown` may or may not have been accepted by the provider."""
+    """How a mail stands; `unknown` may have been accepted by the provider or not, `suppressed` was never offered."""
 
     PENDING = auto()
     SENDING = auto()
@@ -177,7 +177,34 @@ class MailStatus(StrEnum):
     DELIVERED = auto()
     UNKNOWN = auto()
     BOUNCED = auto()
+    SUPPRESSED = auto()
     FAILED = auto()
+
+
+class SuppressionReason(StrEnum):
+    """Why an address gets less mail, or none: it does not exist, or its reader called our mail spam."""
+
+    BOUNCED = auto()
+    INVALID = auto()
+    COMPLAINED = auto()
+
+
+class MailingKind(StrEnum):
+    """What many people are written at once for; each is a template, too."""
+
+    ANNOUNCEMENT = auto()
+    EVENT_CHANGED = auto()
+    REMINDER = auto()
+
+
+class MailingStatus(StrEnum):
+    """How a mailing stands; a draft goes nowhere until it is sent, and what waits goes out when it is due."""
+
+    DRAFT = auto()
+    WAITING = auto()
+    SENDING = auto()
+    SENT = auto()
+    CANCELLED = auto()
 
 
 class VerificationStatus(StrEnum):

@@ -8,6 +8,8 @@ from web.rate_limits import UNLIMITED
 ROUTES = """
 GET    /                                           public
 GET    /api/v1/admin/audit-log                     admin fresh
+GET    /api/v1/admin/mail-suppressions             admin fresh
+DELETE /api/v1/admin/mail-suppressions/<uuid:suppression_id> admin fresh
 GET    /api/v1/admin/users                         admin fresh
 GET    /api/v1/admin/users/<uuid:user_id>          admin fresh
 PATCH  /api/v1/admin/users/<uuid:user_id>          admin fresh
@@ -30,8 +32,17 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              user
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      user
-GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
+GET    /api/v1/events/<uuid:event_id>/announcements user
+POST   /api/v1/events/<uuid:event_id>/announcements user
+GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id> user
+POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/cancel user
+GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/preview user
+POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/send user
+GET    /api/v1/events/<uuid:event_id>/mail         user
+GET    /api/v1/events/<uuid:event_id>/mail/undeliverable user
 GET    /api/v1/events/<uuid:event_id>/disputes     user
+GET    /api/v1/events/<uuid:event_id>/statement    user
+GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
 GET    /api/v1/events/<uuid:event_id>/door         user
 GET    /api/v1/events/<uuid:event_id>/door-list    user
 GET    /api/v1/events/<uuid:event_id>/analytics    user
@@ -41,7 +52,6 @@ GET    /api/v1/events/<uuid:event_id>/attendees.xlsx admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/orders       user
 GET    /api/v1/events/<uuid:event_id>/orders.csv   admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/orders.xlsx  admin+promoter+user fresh
-GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
 POST   /api/v1/events/<uuid:event_id>/tiers        user
@@ -117,6 +127,8 @@ GET    /reset-password                             public
 POST   /reset-password                             public [accounts]
 GET    /transfers/<uuid:transfer_id>               public
 POST   /transfers/<uuid:transfer_id>               public
+GET    /unsubscribe/<uuid:mail_id>                 public
+POST   /unsubscribe/<uuid:mail_id>                 public
 GET    /verify-email                               public
 POST   /verify-email                               public [accounts]
 GET    /waitlist/<uuid:entry_id>/offer             public
@@ -171,5 +183,6 @@ def test_strangers_change_nothing_without_a_secret_of_their_own(marks):
         "/reset-password",
         "/waitlist/<uuid:entry_id>/offer",
         "/transfers/<uuid:transfer_id>",
+        "/unsubscribe/<uuid:mail_id>",
     )
     assert {rule for rule in changing if not rule.startswith(with_a_secret)} == set()

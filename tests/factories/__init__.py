@@ -17,6 +17,7 @@ from tests.factories.base import bound_to
 from tests.factories.catalog import ApprovalNoticeFactory, EventFactory, TicketTierFactory
 from tests.factories.fairness import FairnessEntryFactory
 from tests.factories.hooks import WebhookDeliveryFactory, WebhookEndpointFactory
+from tests.factories.mailings import MailingFactory, MailSuppressionFactory, UnsubscriptionFactory
 from tests.factories.money import (
     LedgerEntryFactory,
     PaymentFeedFactory,
@@ -44,6 +45,8 @@ __all__ = [
     "IdempotencyKeyFactory",
     "InspectionFactory",
     "LedgerEntryFactory",
+    "MailSuppressionFactory",
+    "MailingFactory",
     "OrderFactory",
     "PaymentFeedFactory",
     "PaymentTransactionFactory",
@@ -55,6 +58,7 @@ __all__ = [
     "TicketTierFactory",
     "TicketTransferFactory",
     "TimelineEntryFactory",
+    "UnsubscriptionFactory",
     "UserFactory",
     "WaitlistFactory",
     "WebhookDeliveryFactory",

@@ -54,6 +54,24 @@ CONTEXTS = {
     "ticket_withdrawn": TRANSFER | {"sender_name": "Grace Hopper"},
     "team_joined": {"first_name": "Ada", "promoter": "Harbour Concerts", "rights": ["scan", "sell"]},
     "webhook_disabled": {"first_name": "Ada", "url": "https://harbour.example/hooks", "disabled_reason": "failing"},
+    "event_changed": {
+        "event": EVENT,
+        "order_link": ORDER["order_link"],
+        "changes": [
+            {"what": "starts_at", "old": "2026-06-27T17:30:00+00:00", "new": "2026-07-04T17:30:00+00:00"},
+            {"what": "venue_name", "old": None, "new": "Harbour Stage"},
+        ],
+        "is_postponed": True,
+        "refund_until": "2026-06-20T10:00:00+00:00",
+    },
+    "reminder": {"event": EVENT, "order_link": None, "doors_at": "2026-07-04T16:30:00+00:00"},
+    "announcement": {
+        "event": EVENT,
+        "headline": "Bring something warm",
+        "body": "It gets cool <after ten>.\nReally.\n\nFerries: https://example.com/ferries?a=1&b=2",
+        "promoter": "Harbour & Sons",
+        "unsubscribe_link": "https://tickets.example/unsubscribe/1?token=secret-4",
+    },
 }
 
 

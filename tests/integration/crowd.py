@@ -161,10 +161,12 @@ STATEMENTS = (
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""
-    INSERT INTO email_notifications (id, user_id, order_id, template, purpose, recipient, recipient_name, status,
-        attempts, sent_at, provider_message_id)
-    SELECT {_id("mail")}, {_id("user")}, {_id("order")}, 'order_confirmed', 'order_confirmed:' || {_id("order")},
-        'ada@example.com', 'Ada', CASE WHEN n % 200 = 0 THEN 'pending' ELSE 'delivered' END, 0, now(), 'msg-' || n
+    INSERT INTO email_notifications (id, user_id, order_id, event_id, template, purpose, recipient, recipient_name,
+        status, attempts, sent_at, provider_message_id)
+    SELECT {_id("mail")}, {_id("user")}, {_id("order")}, {_id("event", _TIER)}, 'order_confirmed',
+        'order_confirmed:' || {_id("order")},
+        'ada-' || n || '@example.com', 'Ada',
+        CASE n % 200 WHEN 0 THEN 'pending' WHEN 1 THEN 'bounced' ELSE 'delivered' END, 0, now(), 'msg-' || n
     FROM generate_series(1, {ROWS}) AS n
     """,
     f"""

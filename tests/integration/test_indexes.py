@@ -18,6 +18,7 @@ from domain import (
     audit,
     check_in_records,
     door,
+    event_mail,
     event_orders,
     exports,
     health,
@@ -25,6 +26,7 @@ from domain import (
     line,
     listings,
     logins,
+    mailings,
     notifications,
     order_records,
     orders,
@@ -46,10 +48,10 @@ from domain.event_orders import OrderFilter
 from domain.invariants.breaches import Scope
 from domain.invariants.inspection import INVARIANTS
 from domain.listings import EventFilter
-from domain.models import Order, Ticket, Waitlist
+from domain.models import Mailing, Order, Ticket, Waitlist
 from domain.payments import disputes, late_payments, reconciliation, refunds, sales
 from domain.payments import events as payment_events
-from domain.rules.states import OrderStage, UserRole, WebhookType
+from domain.rules.states import MailingKind, OrderStage, UserRole, WebhookType
 from tests.integration.crowd import EVENTS, HOT, ROWS, fill, key
 from tools.stack.environment import ROOT
 from tools.stack.postgres import OWNER, RUNTIME, SUPERUSER
@@ -79,6 +81,14 @@ GROWING = {
 NOW = datetime.now(UTC)
 BEFORE = NOW - timedelta(seconds=10)
 TIER, PERSON, ORDER = key("tier", HOT), key("user", 1), key("order", 50_000)
+ADMIN = Actor(role=UserRole.ADMIN)
+ANNOUNCEMENT = Mailing(
+    event_id=key("event", HOT),
+    kind=MailingKind.ANNOUNCEMENT,
+    ticket_statuses=["valid", "used"],
+    due_at=NOW,
+    last_ticket_id=key("ticket", 1_000),
+)
 BUYER = Actor(user_id=PERSON, role=UserRole.USER)
 ADMIN, HALL = Actor(user_id=PERSON, role=UserRole.ADMIN), key("event", 2)
 CODE = md5(b"1", usedforsecurity=False).hexdigest()
@@ -272,6 +282,19 @@ QUESTIONS = {
     "which mails are due": (
         lambda session: notifications.stalled(session, BEFORE),
         {"ix_email_notifications_due", "ix_webhook_inbox_unprocessed"},
+    ),
+    "who is written to next": (
+        lambda session: session.execute(mailings.next_tickets(ANNOUNCEMENT, 200)).all(),
+        {"ix_tickets_event_id_id", "pk_orders"},
+    ),
+    "which events remind": (lambda session: mailings.begin_reminders(session, NOW), {"ix_events_reminded"}),
+    "how an event's mails stand": (
+        lambda session: event_mail.count_mails(session, ADMIN, key("event", 2)),
+        {"ix_email_notifications_event_id_template_status"},
+    ),
+    "whom an event's mails did not reach": (
+        lambda session: event_mail.list_undeliverable(session, ADMIN, key("event", HOT), after="b", limit=20),
+        {"ix_email_notifications_undeliverable"},
     ),
     "which offers are untold": (lambda session: waitlist.stalled(session, BEFORE), {"ix_waitlist_unnotified"}),
     "which webhooks are due": (lambda session: outgoing.stalled(session, BEFORE), {"ix_webhook_deliveries_due"}),

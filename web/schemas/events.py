@@ -3,7 +3,7 @@
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints
@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from domain.catalog import EventDetails
 from domain.listings import EventFilter
 from domain.models import Event
+from domain.models.catalog import LONGEST_REMINDER_HOURS, REMINDER_HOURS
 from domain.rules.states import EventStatus
 from web.addresses import API
 from web.paging import PageArguments
@@ -28,61 +29,13 @@ from web.schemas.base import (
     Text,
     WebAddress,
 )
+from web.schemas.event_examples import EVENT, EVENT_DETAILS
 
 Word = Annotated[Line, StringConstraints(max_length=50)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 DAY_SECONDS = 24 * 3600
 YEAR_HOURS = 366 * 24
-
-_DETAILS: dict[str, Any] = {
-    "title": "Jazz on the Harbour",
-    "description": "Four bands, one evening, open air.",
-    "category": "music",
-    "tags": ["jazz", "open air"],
-    "starts_at": "2027-06-05T17:00:00Z",
-    "ends_at": "2027-06-05T21:00:00Z",
-    "doors_at": "2027-06-05T16:00:00Z",
-    "timezone": "Europe/Copenhagen",
-    "venue_name": "Refshaleøen",
-    "address_line1": "Refshalevej 171",
-    "address_line2": None,
-    "city": "København",
-    "region": None,
-    "postal_code": "1432",
-    "country": "DK",
-    "latitude": 55.6927,
-    "longitude": 12.6146,
-    "image_url": "https://example.com/harbour.jpg",
-    "is_private": False,
-    "is_featured": False,
-    "capacity": 2000,
-    "currency": "DKK",
-    "absorbs_fees": False,
-    "tax_rate_bps": 2500,
-    "offer_seconds": 1800,
-    "buyer_refund_hours": 48,
-    "transfers_allowed": True,
-    "transfer_until_hours": 24,
-    "skips_large_groups": True,
-}
-_HERE = f"{API}/events/0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
-_EVENT: dict[str, Any] = {
-    "id": "0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d",
-    "slug": "jazz-on-the-harbour",
-    "status": "published",
-    **_DETAILS,
-    "location": "Refshaleøen, København, DK",
-    "promoter": {"id": "0199c2f0-1111-7c3e-9b1f-2a4c6e8f0b1d", "name": "Harbour Concerts ApS"},
-    "fee_rate_bps": 250,
-    "fee_fixed": 50,
-    "returns_fees": True,
-    "published_at": "2027-03-01T09:30:00Z",
-    "cancelled_at": None,
-    "created_at": "2027-02-27T12:00:00Z",
-    "updated_at": "2027-03-01T09:30:00Z",
-    "links": {"self": _HERE, "tiers": f"{_HERE}/tiers", "waitlist": f"{_HERE}/waitlist"},
-}
 
 
 class EventPath(PathArguments):
@@ -126,7 +79,7 @@ class EventSearch(PageArguments):
 class EventRequest(RequestBody):
     """All that a promoter says about an event. `PUT` replaces the whole: what is left out takes its default."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_DETAILS]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EVENT_DETAILS]})
 
     title: Line
     description: Text | None = None
@@ -175,6 +128,21 @@ class EventRequest(RequestBody):
             "the start.",
         ),
     ] = None
+    refund_granted_until: Annotated[
+        Moment | None,
+        Field(
+            description="Until when buyers may refund unused tickets whatever `buyer_refund_hours` says. Set it when "
+            "you change a published event: the mail about the change tells them."
+        ),
+    ] = None
+    reminder_hours: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=LONGEST_REMINDER_HOURS,
+            description="How many hours before the start ticket holders are reminded by mail; null: never.",
+        ),
+    ] = REMINDER_HOURS
     skips_large_groups: Annotated[
         bool, Field(description="Whether a waiting group that does not fit is passed over by smaller ones.")
     ] = True
@@ -224,7 +192,7 @@ class EventLinks(ResponseBody):
 class EventBody(ResponseBody):
     """An event."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EVENT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EVENT]})
 
     id: UUID
     slug: Annotated[str, Field(description="For addresses that people read; stays when the title changes.")]
@@ -267,6 +235,8 @@ class EventBody(ResponseBody):
     buyer_refund_hours: int | None
     transfers_allowed: bool
     transfer_until_hours: int | None
+    refund_granted_until: datetime | None
+    reminder_hours: int | None
     skips_large_groups: bool
     published_at: datetime | None
     cancelled_at: datetime | None

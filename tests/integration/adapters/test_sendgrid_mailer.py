@@ -5,6 +5,7 @@ import threading
 import time
 import urllib.request
 from contextlib import closing
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -137,6 +138,20 @@ class TestRequest:
     def test_no_link_is_rewritten_by_the_click_counter(self, standin, key, template):
         adapter(standin.url, key).send(letter(template))
         assert standin.mailbox.newest(limit=1)[0].mail["click_tracking"] is False
+
+    def test_our_list_of_bounces_counts_and_sendgrids_list_of_complaints_for_announcements_alone(self, standin, key):
+        headers = {
+            "List-Unsubscribe": "<https://tickets.example/u>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
+        for own in ({}, headers):
+            adapter(standin.url, key).send(replace(letter("announcement" if own else "reminder"), headers=own))
+            mail = standin.mailbox.newest(limit=1)[0].mail
+            assert mail["headers"] == own
+            assert mail["mail_settings"] == {
+                "bypass_bounce_management": {"enable": True},
+                "bypass_spam_management": {"enable": not own},
+            }
 
     @pytest.mark.parametrize(("name", "sent"), [("Doe, Jane; PhD", "Doe Jane PhD"), ("", ""), ("A\nB", "A B")])
     def test_a_name_that_sendgrid_would_refuse_is_tidied(self, standin, key, name, sent):

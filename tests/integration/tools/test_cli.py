@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
+from adapters.letters import CONTEXTS
 from domain.errors import RetryableVendorError
 from domain.invariants.inspection import INVARIANTS
 from domain.models import AuditLog, User
@@ -45,6 +46,22 @@ def test_refuses_a_role_that_does_not_exist(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["role", "somebody@example.com", "emperor"])
     assert stop.value.code == 2
+
+
+class TestMailPreview:
+    def test_writes_every_template_as_its_reader_sees_it(self, tmp_path):
+        assert cli.main(["mail", "preview", "--out", str(tmp_path / "mails")]) == 0
+        written = {path.name for path in (tmp_path / "mails").iterdir()}
+        assert written == {f"{name}.{kind}" for name in CONTEXTS for kind in ("html", "txt")}
+        confirmation = (tmp_path / "mails" / "order_confirmed.html").read_text()
+        assert "data:image/png;base64," in confirmation
+        assert "cid:" not in confirmation
+
+    def test_writes_the_one_that_is_named_and_refuses_what_there_is_not(self, tmp_path, capsys):
+        assert cli.main(["mail", "preview", "reminder", "--out", str(tmp_path)]) == 0
+        assert {path.name for path in tmp_path.iterdir()} == {"reminder.html", "reminder.txt"}
+        assert cli.main(["mail", "preview", "remainder", "--out", str(tmp_path)]) == 2
+        assert "No such template: remainder" in capsys.readouterr().err
 
 
 class Books:

@@ -52,6 +52,15 @@ ESSENTIALS = {
     "event_cancelled": ["TV-7KQ2M9", "cancelled", "45.00 EUR", "https://tickets.example/orders/7KQ2M9"],
     "team_joined": ["Ada", "Harbour Concerts", "work at the door", "see orders, decide on them and refund them"],
     "webhook_disabled": ["Ada", "https://harbour.example/hooks", "for five days nothing that we sent there arrived"],
+    "event_changed": [
+        *("postponed", "Saturday 27 June 2026, 19:30 CEST", "Saturday 4 July 2026, 19:30 CEST", "not known yet"),
+        *("Saturday 20 June 2026, 12:00 CEST", "https://tickets.example/orders/7KQ2M9"),
+    ],
+    "reminder": ["Saturday 4 July 2026, 19:30 CEST", "Saturday 4 July 2026, 18:30 CEST", "Harbour Stage"],
+    "announcement": [
+        *("Bring something warm", "Harbour & Sons", "https://example.com/ferries?a=1&b=2"),
+        "https://tickets.example/unsubscribe/1?token=secret-4",
+    ],
 }
 
 

@@ -39,6 +39,7 @@ def _shared(body: Mapping[str, Any]) -> dict[str, Any]:
         "attachments": [_attachment(attachment) for attachment in body.get("attachments", [])],
         "categories": body.get("categories", []),
         "headers": body.get("headers", {}),
+        "mail_settings": body.get("mail_settings", {}),
         "click_tracking": tracking.get("click_tracking", {}).get("enable", True),
         "open_tracking": tracking.get("open_tracking", {}).get("enable", True),
     }

@@ -55,4 +55,9 @@ def test_a_total_that_does_not_divide_is_shared_by_position():
 
 
 def test_buyers_may_ask_until_so_many_hours_before_the_start():
-    assert buyers_deadline(datetime(2027, 6, 12, 17, tzinfo=UTC), 48) == datetime(2027, 6, 10, 17, tzinfo=UTC)
+    start, usual = datetime(2027, 6, 12, 17, tzinfo=UTC), datetime(2027, 6, 10, 17, tzinfo=UTC)
+    assert buyers_deadline(start, 48) == usual
+    assert buyers_deadline(start, None) is None
+    # What the promoter grants beside it only adds.
+    assert buyers_deadline(start, 48, start) == buyers_deadline(start, None, start) == start
+    assert buyers_deadline(start, 48, datetime(2027, 6, 1, tzinfo=UTC)) == usual
