@@ -50,6 +50,7 @@ def join(session: Session, person: Actor, event_id: UUID, tier_id: UUID, quantit
     )
     if entry is None:
         entry = _rejoin(session, place, quantity)
+    audit.record(session, person, "waitlist.join", entry, new={"tier_id": str(tier_id), "quantity": quantity})
     # Stock may have come back between the look and the insert.
     announce(session, ServeTier(tier_id))
     return entry
@@ -158,6 +159,7 @@ def accept(session: Session, entry_id: UUID, person: Actor, clocks: Clocks, now:
         order.hold_limit_at = order.hold_expires_at = min(clocks.latest_end(now), order.hold_expires_at or now)
         announce(session, OpenPayment(order.id), order.request_id)
     entry.status, entry.response, entry.responded_at = WaitlistStatus.ACCEPTED, "accepted", now
+    audit.record(session, person, "waitlist.accept", entry)
     return order.id
 
 
@@ -169,6 +171,7 @@ def decline(session: Session, entry_id: UUID, person: Actor, now: datetime) -> N
     if order is None or entry.status is not WaitlistStatus.OFFERED:
         raise ConflictError("There is no offer to decline.", code="no-offer")
     _decline(session, order, entry, now)
+    audit.record(session, person, "waitlist.decline", entry)
 
 
 def _decline(session: Session, order: Order, entry: Waitlist, now: datetime) -> None:

@@ -20,7 +20,9 @@ from web import (
     events,
     fairness,
     health,
+    mail_outbox,
     orders,
+    personal_data,
     problems,
     promoters,
     rate_limits,
@@ -30,6 +32,7 @@ from web import (
     tickets,
     tiers,
     waitlist,
+    webhook_inbox,
     webhooks,
 )
 from web.metrics import measure_requests
@@ -53,6 +56,9 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     tickets.blueprint,
     statements.blueprint,
     admin.blueprint,
+    personal_data.blueprint,
+    webhook_inbox.blueprint,
+    mail_outbox.blueprint,
     webhooks.blueprint,
     health.blueprint,
 ]

@@ -22,14 +22,16 @@ from schemathesis.specs.openapi.checks import (
 from sqlalchemy import select
 
 from domain.models import Ticket
-from domain.rules.states import EventStatus, OrderStage, UserRole, VerificationStatus
+from domain.rules.states import EventStatus, MailStatus, OrderStage, UserRole, VerificationStatus
 from tests.factories import (
+    EmailNotificationFactory,
     EventFactory,
     OrderFactory,
     PromoterFactory,
     TicketTierFactory,
     UserFactory,
     WaitlistFactory,
+    WebhookEventFactory,
     bound_to,
 )
 from tests.fakes.payment_gateway import FakePaymentGateway
@@ -44,7 +46,13 @@ CHECKS = [
 ]
 EXAMPLES = {GenerationMode.POSITIVE: 15, GenerationMode.NEGATIVE: 8}
 """Requests per operation, role and mode: three roles and some seventy operations stay within a minute and a half."""
-ENDING = {"/api/v1/auth/logout", "/api/v1/events/{event_id}", "/api/v1/events/{event_id}/cancel"}
+ENDING = {
+    "/api/v1/admin/users/{user_id}",
+    "/api/v1/admin/users/{user_id}/erasure",
+    "/api/v1/auth/logout",
+    "/api/v1/events/{event_id}",
+    "/api/v1/events/{event_id}/cancel",
+}
 """What would end the world of the others is asked last."""
 
 
@@ -76,6 +84,8 @@ def world(sessions):
             ).all(),
             "entry_id": [entry.id],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
+            "webhook_event_id": [WebhookEventFactory().id],
+            "mail_id": [EmailNotificationFactory(status=status).id for status in MailStatus],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }
     return people, ids
