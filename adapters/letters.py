@@ -21,6 +21,7 @@ _ABOUT_ORDER = frozenset({"order_number", "event", "order_link"})
 CONTEXTS: Mapping[str, frozenset[str]] = {
     "verify_email": frozenset({"first_name", "link"}),
     "password_reset": frozenset({"first_name", "link", "expires_minutes"}),
+    "account_erased": frozenset(),
     "order_held": _ABOUT_ORDER | {"amounts", "expires_at"},
     "order_confirmed": _ABOUT_ORDER | {"amounts", "tickets"},
     "order_cancelled": _ABOUT_ORDER | {"reason"},

@@ -31,7 +31,7 @@ from domain.ports import Attachment, Letter, ProviderEvent, Receipt
 # SendGrid's HTTP client logs whole mails at DEBUG, and mails hold links that open accounts.
 logging.getLogger("python_http_client.client").setLevel(logging.INFO)
 
-UNTRACKED = frozenset({"verify_email", "password_reset", "waitlist_offer"})
+UNTRACKED = frozenset({"verify_email", "password_reset", "waitlist_offer", "account_erased"})
 """Letters about access, whose opening is nobody's business."""
 TRY_LATER = frozenset({408, 429, 500, 503})
 OUTCOME_UNKNOWN = frozenset({502, 504})

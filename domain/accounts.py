@@ -100,11 +100,14 @@ def edit_profile(session: Session, actor: Actor, values: Mapping[str, str | None
     return user
 
 
-def resend_verification(session: Session, user_id: UUID, *, keyring: TokenKeyring, now: datetime) -> None:
-    """Mail a new link that proves the address, unless it is proven or one was mailed just now."""
-    user = find_user(session, user_id)
+def resend_verification(session: Session, actor: Actor, *, keyring: TokenKeyring, now: datetime) -> None:
+    """Mail the actor a new link that proves the address, unless it is proven or one was mailed just now."""
+    if actor.user_id is None:
+        raise NotFoundError("account")
+    user = find_user(session, actor.user_id)
     if not user.email_verified:
         _mail_verification(session, user, keyring, now)
+        audit.record(session, actor, "user.resend_verification", user)
 
 
 def verify_email(session: Session, token: str, actor: Actor, now: datetime) -> User:
@@ -115,7 +118,7 @@ def verify_email(session: Session, token: str, actor: Actor, now: datetime) -> U
     return user
 
 
-def request_password_reset(session: Session, email: str, *, keyring: TokenKeyring, now: datetime) -> None:
+def request_password_reset(session: Session, email: str, actor: Actor, *, keyring: TokenKeyring, now: datetime) -> None:
     """Mail a link that sets a new password, if there is an open account; the caller is not told whether."""
     user = find_user_by_email(session, email)
     if user is None or not user.is_active or _has_enough_mail(session, user, "password_reset", now):
@@ -123,6 +126,7 @@ def request_password_reset(session: Session, email: str, *, keyring: TokenKeyrin
     token = _new_token(session, user, AccountTokenPurpose.RESET_PASSWORD, RESET_LIFETIME, keyring, now)
     context = {"expires_minutes": int(RESET_LIFETIME.total_seconds() // 60), **reference(keyring, token.id)}
     _queue(session, user, "password_reset", token, context)
+    audit.record(session, actor, "user.request_password_reset", user)
 
 
 def reset_password(

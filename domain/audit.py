@@ -10,12 +10,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import literal_column, select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from domain.models import AuditLog, AuditPersonalValue, User
+from domain.models.audit import NOUN
 from domain.models.base import Identified
+from domain.periods import within
 from domain.rules.states import UserRole
 
 USER_AGENT_LENGTH = 300
@@ -32,14 +34,22 @@ class Actor:
     request_id: str | None = None
 
 
+SYSTEM = Actor()
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """What to find in the log; what is None does not narrow it."""
 
     actor_id: UUID | None = None
+    subject_id: UUID | None = None
+    """Whose personal values the entry refers to."""
     entity_type: str | None = None
     entity_id: UUID | None = None
     action: str | None = None
+    """`order.refund`, or `order.` for whatever was done to orders."""
+    request_id: str | None = None
+    ip: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -89,13 +99,16 @@ def record(
 def search(session: Session, wanted: Search, *, before: UUID | None, limit: int) -> Sequence[AuditLog]:
     """Return the newest entries that match, those older than the entry `before`, at most `limit` + 1 of them."""
     query = select(AuditLog).order_by(AuditLog.id.desc()).limit(limit + 1)
-    for column in (AuditLog.actor_id, AuditLog.entity_type, AuditLog.entity_id, AuditLog.action):
+    query = query.where(*within(AuditLog.id, AuditLog.at, wanted.since, wanted.until))
+    for column in (AuditLog.actor_id, AuditLog.entity_type, AuditLog.entity_id, AuditLog.request_id, AuditLog.ip):
         if (value := getattr(wanted, column.key)) is not None:
             query = query.where(column == value)
-    if wanted.since is not None:
-        query = query.where(AuditLog.at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(AuditLog.at < wanted.until)
+    if wanted.action is not None:
+        noun, _, verb = wanted.action.partition(".")
+        query = query.where(AuditLog.action == wanted.action if verb else literal_column(NOUN.text) == noun)
+    if wanted.subject_id is not None:
+        about = select(AuditPersonalValue.audit_log_id).where(AuditPersonalValue.subject_id == wanted.subject_id)
+        query = query.where(AuditLog.id.in_(about))
     if before is not None:
         query = query.where(AuditLog.id < before)
     return session.scalars(query).all()

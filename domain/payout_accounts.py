@@ -12,7 +12,7 @@ from sqlalchemy import case, literal, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain import audit
-from domain.audit import Actor
+from domain.audit import SYSTEM, Actor
 from domain.changes import change
 from domain.errors import PermanentVendorError, VendorError
 from domain.messages import ReadAccount, announce
@@ -21,7 +21,6 @@ from domain.ports import STORED_ERROR, Account, AccountRequest, OnboardingLink, 
 from domain.promoters import lock_own
 from domain.rules.states import StripeAccountState
 
-SYSTEM = Actor()
 KEY_LIFE = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 hours (docs.stripe.com/api/idempotent_requests)."""
 LOOK_PAUSE = timedelta(minutes=5)

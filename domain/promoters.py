@@ -26,8 +26,8 @@ from domain.rules.states import UserRole, VerificationStatus
 
 IDENTIFYING = frozenset({"company_name", "tax_id", "country"})
 """What an admin looked at when verifying: a change of it asks for another look."""
-PERSONAL = frozenset({"tax_id", "address_line1", "address_line2"})
-"""What may be somebody's own: a sole trader's home and number."""
+PERSONAL = frozenset({"tax_id", "address_line1", "address_line2", "description", "website"})
+"""What may be somebody's own: a sole trader's home and number, and what they tell about themselves."""
 
 
 @dataclass(frozen=True, slots=True)

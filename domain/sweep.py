@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from domain import accounts, logins, notifications, outgoing, tickets, waitlist
+from domain import accounts, erasure, logins, notifications, outgoing, tickets, waitlist
 from domain.buyers import write_to_buyer
 from domain.messages import Message
 from domain.models import Event, IdempotencyKey, Order
@@ -102,7 +102,8 @@ def complete_events(session: Session, now: datetime) -> int:
 
 
 def tidy(session: Session, now: datetime) -> None:
-    """Delete what nobody can use any more."""
+    """Delete what nobody can use any more, and what is left of people who were erased."""
+    erasure.redact_echoes(session, now)
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEYS_KEPT))
     logins.delete_expired(session, now)
     accounts.delete_expired_tokens(session, now)

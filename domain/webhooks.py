@@ -14,7 +14,7 @@ from domain.messages import ReceiveMailEvent, ReceivePaymentEvent, announce
 from domain.models import WebhookEvent
 from domain.ports import ProviderEvent
 
-_MESSAGES = {"stripe": ReceivePaymentEvent, "sendgrid": ReceiveMailEvent}
+MESSAGES = {"stripe": ReceivePaymentEvent, "sendgrid": ReceiveMailEvent}
 _SECRETS = frozenset({"client_secret"})
 """Whoever has it may pay with the intent; nobody who reads the inbox needs it."""
 _DEPTH_MAX = 64
@@ -43,7 +43,7 @@ def store(session: Session, provider: str, events: Sequence[ProviderEvent]) -> i
         rows,
     ).all()
     for event_id in stored:
-        announce(session, _MESSAGES[provider](event_id))
+        announce(session, MESSAGES[provider](event_id))
     return len(stored)
 
 

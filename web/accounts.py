@@ -150,7 +150,7 @@ def resend_verification() -> Response:
     """Mail a new link, at most once a minute and five times an hour; the older links stop working."""
     parts = services()
     with parts.sessions.begin() as session:
-        accounts.resend_verification(session, current_user_id(), keyring=parts.tokens, now=parts.clock.now())
+        accounts.resend_verification(session, current_actor(), keyring=parts.tokens, now=parts.clock.now())
     return answer(AcceptedBody(detail="Unless your address is proven already, a mail is under way."), 202)
 
 
@@ -162,7 +162,9 @@ def forget_password(body: ForgotPasswordRequest) -> Response:
     parts = services()
     started = time.monotonic()
     with parts.sessions.begin() as session:
-        accounts.request_password_reset(session, body.email, keyring=parts.tokens, now=parts.clock.now())
+        accounts.request_password_reset(
+            session, body.email, current_actor(), keyring=parts.tokens, now=parts.clock.now()
+        )
     _round_up_time(started)
     return answer(AcceptedBody(detail="If there is such an account, a mail is under way."), 202)
 

@@ -28,7 +28,9 @@ from web import (
     fairness,
     health,
     hooks,
+    mail_outbox,
     orders,
+    personal_data,
     problems,
     promoters,
     rate_limits,
@@ -40,6 +42,7 @@ from web import (
     tiers,
     transfers,
     waitlist,
+    webhook_inbox,
     webhooks,
 )
 from web.metrics import measure_requests
@@ -75,6 +78,9 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     announcements.blueprint,
     event_mail.blueprint,
     admin.blueprint,
+    personal_data.blueprint,
+    webhook_inbox.blueprint,
+    mail_outbox.blueprint,
     webhooks.blueprint,
     health.blueprint,
 ]

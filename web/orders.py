@@ -206,11 +206,11 @@ def list_orders(query: PageArguments) -> Response:
 @limited("orders")
 def confirm_order(path: OrderPath, body: ConfirmRequest) -> Response:
     """Pay with a payment method made by Stripe's client; a decline is no end, try again while the hold lasts."""
-    buyer_id, now, clocks = current_user_id(), services().clock.now(), services().clocks
+    buyer, now, clocks = current_actor(), services().clock.now(), services().clocks
     return _once(
         path.order_id,
         lambda session: confirmations.request_confirmation(
-            session, path.order_id, buyer_id, body.payment_method, now, clocks
+            session, path.order_id, buyer, body.payment_method, now, clocks
         ),
     )
 

@@ -24,12 +24,15 @@ class User(Identified, Timestamped, SoftDeleted, Base):
     email_verified_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)
     last_login_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+    """When the person was forgotten (`domain/erasure.py`); such an account is never opened again."""
 
     promoter: Mapped["Promoter | None"] = relationship(back_populates="user", lazy="raise")
 
     __table_args__ = (
         CheckConstraint("email LIKE '%_@_%'", name="email_shape"),
         CheckConstraint("email_verified = (email_verified_at IS NOT NULL)", name="email_verified_when"),
+        CheckConstraint("erased_at IS NULL OR deleted_at IS NOT NULL", name="erased_is_deleted"),
         # Log-in, and one account per address whatever its case.
         Index(
             "uq_users_email_lower",
@@ -37,6 +40,8 @@ class User(Identified, Timestamped, SoftDeleted, Base):
             unique=True,
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        # The admin's list of deleted users.
+        Index("ix_users_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The admin's list of users by role, newest first.
         Index("ix_users_role_id", "role", "id"),
         # The admin's look-up by a part of a name or address.
@@ -161,12 +166,7 @@ class RefreshToken(Identified, Base):
         CheckConstraint("expires_at > created_at", name="expires_later"),
         # Revoking a family, and all of a user's families.
         Index("ix_refresh_tokens_family_id", "family_id"),
-        Index(
-            "ix_refresh_tokens_user_id_family_id",
-            "user_id",
-            "family_id",
-            postgresql_where=text("revoked_at IS NULL"),
-        ),
+        Index("ix_refresh_tokens_user_id_family_id", "user_id", "family_id"),
         # The sweep deletes what has expired.
         Index("ix_refresh_tokens_expires_at", "expires_at"),
     )
@@ -187,12 +187,7 @@ class AccountToken(Identified, Base):
     __table_args__ = (
         CheckConstraint("expires_at > created_at", name="expires_later"),
         # A new token spends the user's older ones of the same purpose.
-        Index(
-            "ix_account_tokens_user_id_purpose",
-            "user_id",
-            "purpose",
-            postgresql_where=text("used_at IS NULL"),
-        ),
+        Index("ix_account_tokens_user_id_purpose", "user_id", "purpose"),
         # The sweep deletes what has expired.
         Index("ix_account_tokens_expires_at", "expires_at"),
     )

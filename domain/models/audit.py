@@ -3,10 +3,13 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, func
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from domain.models.base import Base, Identified, JSONObject
+
+NOUN = text("split_part(action, '.', 1)")
+"""What an act was about, by its name: the `order` of `order.refund`."""
 
 
 class AuditLog(Identified, Base):
@@ -28,10 +31,17 @@ class AuditLog(Identified, Base):
 
     __table_args__ = (
         CheckConstraint("action ~ '^[a-z_]+[.][a-z_]+$'", name="action_shape"),
-        # What happened to a thing.
-        Index("ix_audit_logs_entity", "entity_type", "entity_id", "id"),
+        # What happened to a thing, and to all of a kind.
+        Index("ix_audit_logs_entity_id_id", "entity_id", "id"),
+        Index("ix_audit_logs_entity_type_id", "entity_type", "id"),
         # What a person did.
         Index("ix_audit_logs_actor_id_id", "actor_id", "id"),
+        # Which acts of a kind there were: `order.refund`, and all on orders.
+        Index("ix_audit_logs_action_id", "action", "id"),
+        Index("ix_audit_logs_noun_id", NOUN, "id"),
+        # What a request did, and what came from an address.
+        Index("ix_audit_logs_request_id_id", "request_id", "id", postgresql_where=text("request_id IS NOT NULL")),
+        Index("ix_audit_logs_ip_id", "ip", "id", postgresql_where=text("ip IS NOT NULL")),
         # Search by time over a table that only grows.
         Index("ix_audit_logs_at", "at", postgresql_using="brin"),
     )

@@ -126,6 +126,8 @@ class Event(Identified, Timestamped, SoftDeleted, Base):
         Index("ix_events_search_vector", "search_vector", postgresql_using="gin"),
         Index("ix_events_tags", "tags", postgresql_using="gin"),
         Index("ix_events_title_trigram", "title", postgresql_using="gin", postgresql_ops={"title": "gin_trgm_ops"}),
+        # The admin's list of deleted events.
+        Index("ix_events_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The sweep completes what has ended, reminds of what is near, and refunds what was cancelled.
         Index("ix_events_ended", "ends_at", postgresql_where=text("status = 'published'")),
         Index(

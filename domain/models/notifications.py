@@ -13,6 +13,9 @@ from domain.models.mailings import Mailing
 from domain.models.orders import Order
 from domain.rules.states import MailStatus
 
+ERASED_ADDRESS = "erased@erased.invalid"
+"""What is left of an erased person's address: nobody has it (RFC 2606 section 2)."""
+
 
 class EmailNotification(Identified, Timestamped, Base):
     __tablename__ = "email_notifications"
@@ -85,6 +88,15 @@ class EmailNotification(Identified, Timestamped, Base):
         ),
         # A delivery event names the provider's message.
         Index("ix_email_notifications_provider_message_id", "provider_message_id"),
+        # The admin's lists by template and by address.
+        Index("ix_email_notifications_template_id", "template", "id"),
+        Index("ix_email_notifications_recipient", text("lower(recipient)"), "id"),
+        # The sweep: erased people whose farewell still has their address.
+        Index(
+            "ix_email_notifications_farewells",
+            "id",
+            postgresql_where=text(f"template = 'account_erased' AND recipient <> '{ERASED_ADDRESS}'"),
+        ),
         # The admin's list of what failed.
         Index("ix_email_notifications_failed", "id", postgresql_where=text("status IN ('failed', 'bounced')")),
     )

@@ -188,6 +188,13 @@ class Statement(Identified, Base):
     )
 
 
+SUBJECT = text(
+    "coalesce(payload ->> 'notification_id', "
+    "payload #>> '{data,object,payment_intent}', payload #>> '{data,object,id}')"
+)
+"""What an event is about: our mail, or the provider's intent, or else its object."""
+
+
 class WebhookEvent(Identified, Base):
     """A verified event of a provider, stored once before it is acknowledged."""
 
@@ -209,6 +216,8 @@ class WebhookEvent(Identified, Base):
         UniqueConstraint("provider", "provider_event_id"),
         # The sweep: what was acknowledged and not handled yet.
         Index("ix_webhook_inbox_unprocessed", "received_at", postgresql_where=text("processed_at IS NULL")),
+        # Erasing a person: the events about their payments and mails.
+        Index("ix_webhook_inbox_subject", SUBJECT),
         # The admin's list by type, newest first.
         Index("ix_webhook_inbox_provider_type_id", "provider", "type", "id"),
     )

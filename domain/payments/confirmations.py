@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from domain import audit
+from domain.audit import Actor
 from domain.errors import ConflictError, RetryableVendorError, UnknownOutcomeError, VendorError
 from domain.messages import ConfirmPayment, SettlePayment, announce
 from domain.models import Order, PaymentTransaction
@@ -22,7 +24,7 @@ from domain.transitions import lock_order, move, write
 
 
 def request_confirmation(
-    session: Session, order_id: UUID, buyer_id: UUID, payment_method: str, now: datetime, clocks: Clocks
+    session: Session, order_id: UUID, buyer: Actor, payment_method: str, now: datetime, clocks: Clocks
 ) -> None:
     """Ask for the intent of a buyer's order to be confirmed with their payment method, in the caller's transaction.
 
@@ -30,7 +32,7 @@ def request_confirmation(
     `ConflictError` with `payment-in-progress` while an earlier request runs, `payment-not-ready` before there is an
     intent, `hold-expired`, or `not-payable`.
     """
-    order = lock_for_buyer(session, order_id, buyer_id)
+    order = lock_for_buyer(session, order_id, buyer.user_id)
     attempt = attempts.live_charge(session, order.id)
     _check_payable(order, attempt, now)
     assert attempt is not None
@@ -40,6 +42,7 @@ def request_confirmation(
     attempt.error_code = attempt.error_message = attempt.next_action = None
     move(session, order, OrderStage.PROCESSING, "payment_started")
     _extend_hold(session, order, clocks)
+    audit.record(session, buyer, "order.confirm", order)
     announce(session, ConfirmPayment(order.id), order.request_id)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, contains_eager, sessionmaker
 
 from domain import audit, tickets
-from domain.audit import Actor
+from domain.audit import SYSTEM, Actor
 from domain.buyers import tell_buyer
 from domain.errors import VendorError
 from domain.messages import FollowDispute, Message
@@ -50,7 +50,6 @@ PAUSE = timedelta(hours=1)
 STALLED_LIMIT = 200
 DISPUTE_WON = "dispute_won"
 """Our own reason to refund an order that ended while its money was disputed."""
-SYSTEM = Actor()
 
 
 def follow_dispute(

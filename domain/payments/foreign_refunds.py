@@ -37,7 +37,7 @@ def apply_reading(session: Session, order: Order, charge: PaymentTransaction, re
     if refund is None and reading.status not in repayment.FAILED:
         refund = _write_down(session, charge, reading, now)
         new = {"amount": refund.amount, "reason": REASON, "refund": reading.id}
-        audit.record(session, refunds.SYSTEM, "order.refund", order, new=new)
+        audit.record(session, audit.SYSTEM, "order.refund", order, new=new)
     if refund is not None:
         repayment.apply_reading(session, order, refund, reading, now)
     return True

@@ -1,4 +1,4 @@
-"""The ledger: money that has moved, in rows that are only ever added.
+"""The ledger: money that has moved, in rows that are only ever added, and in the audit log as the system's own acts.
 
 Attempts to move it, which change until they end, are in `attempts.py`.
 """
@@ -9,6 +9,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from domain import audit
+from domain.audit import SYSTEM
 from domain.models import LedgerEntry, Order, PaymentTransaction
 from domain.rules.states import AttemptKind, LedgerKind, PaymentStatus
 
@@ -20,6 +22,7 @@ def book(session: Session, attempt: PaymentTransaction, movements: Mapping[Ledge
 
     A unique index stands behind the order's lock: no movement of an attempt is written, or undone, twice.
     """
+    moved = {kind: amount for kind, amount in movements.items() if amount}
     session.add_all(
         LedgerEntry(
             order_id=attempt.order_id,
@@ -29,9 +32,12 @@ def book(session: Session, attempt: PaymentTransaction, movements: Mapping[Ledge
             currency=attempt.currency,
             provider_reference=reference,
         )
-        for kind, amount in movements.items()
-        if amount
+        for kind, amount in moved.items()
     )
+    act = next(kind for kind in moved if kind is not LedgerKind.FEE)
+    amounts = {kind.value: amount for kind, amount in moved.items()}
+    told = {"attempt": str(attempt.id), "currency": attempt.currency, "reference": reference, **amounts}
+    audit.record(session, SYSTEM, f"money.{act}", session.get_one(Order, attempt.order_id), new=told)
     session.flush()
 
 

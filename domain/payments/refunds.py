@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from domain import audit
-from domain.audit import Actor
+from domain.audit import SYSTEM, Actor
 from domain.buyers import tell_buyer
 from domain.errors import ConflictError, ForbiddenError, InvalidError
 from domain.messages import Message, RefundPayment, announce
@@ -29,7 +29,6 @@ OWED = frozenset({LATE_PAYMENT, OrderReason.EVENT_CANCELLED.value})
 """Reasons of our own for which we owe the money: such a refund is tried until it succeeds."""
 RESERVING = (*OPEN_STATUSES, AttemptStatus.SUCCEEDED)
 """Statuses of a refund that counts as gone: one whose outcome is still to come, too."""
-SYSTEM = Actor()
 LONGEST_PAUSE = timedelta(hours=1)
 """A refund may stay pending at the provider for days."""
 STALLED_LIMIT = 500

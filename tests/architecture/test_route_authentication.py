@@ -10,9 +10,23 @@ GET    /                                           public
 GET    /api/v1/admin/audit-log                     admin fresh
 GET    /api/v1/admin/mail-suppressions             admin fresh
 DELETE /api/v1/admin/mail-suppressions/<uuid:suppression_id> admin fresh
+GET    /api/v1/admin/deleted                       admin fresh
+POST   /api/v1/admin/events/<uuid:event_id>/restore admin fresh
+GET    /api/v1/admin/mail-outbox                   admin fresh
+GET    /api/v1/admin/mail-outbox/<uuid:mail_id>    admin fresh
+POST   /api/v1/admin/mail-outbox/<uuid:mail_id>/replay admin fresh
 GET    /api/v1/admin/users                         admin fresh
+DELETE /api/v1/admin/users/<uuid:user_id>          admin fresh
+POST   /api/v1/admin/users/<uuid:user_id>/erasure  admin fresh
+GET    /api/v1/admin/users/<uuid:user_id>/export   admin fresh [accounts]
+POST   /api/v1/admin/users/<uuid:user_id>/restore  admin fresh
+GET    /api/v1/admin/webhook-inbox                 admin fresh
+GET    /api/v1/admin/webhook-inbox/<uuid:webhook_event_id> admin fresh
+POST   /api/v1/admin/webhook-inbox/<uuid:webhook_event_id>/replay admin fresh
 GET    /api/v1/admin/users/<uuid:user_id>          admin fresh
 PATCH  /api/v1/admin/users/<uuid:user_id>          admin fresh
+POST   /api/v1/auth/me/erasure                     user [accounts]
+GET    /api/v1/auth/me/export                      user [accounts]
 POST   /api/v1/auth/login                          public [accounts]
 POST   /api/v1/auth/logout                         user [accounts]
 GET    /api/v1/auth/me                             user

@@ -26,6 +26,7 @@ CONTEXTS = {
         "link": "https://tickets.example/reset?token=secret-2",
         "expires_minutes": 30,
     },
+    "account_erased": {},
     "order_held": ORDER | {"amounts": AMOUNTS, "expires_at": "2026-06-01T10:05:00+00:00"},
     "order_confirmed": ORDER | {"amounts": AMOUNTS, "tickets": TICKETS},
     "order_cancelled": ORDER | {"reason": "hold_expired"},

@@ -156,7 +156,9 @@ STATEMENTS = (
     """,
     f"""
     INSERT INTO webhook_inbox (id, provider, provider_event_id, type, payload, processed_at, attempts)
-    SELECT {_id("log")}, CASE WHEN n % 2 = 0 THEN 'stripe' ELSE 'sendgrid' END, 'evt_' || n, 'type', '{{}}',
+    SELECT {_id("log")}, CASE WHEN n % 2 = 0 THEN 'stripe' ELSE 'sendgrid' END, 'evt_' || n, 'type',
+        CASE WHEN n % 2 = 0 THEN jsonb_set('{{"data": {{"object": {{}}}}}}', '{{data,object,payment_intent}}',
+            to_jsonb('pi_' || n)) ELSE jsonb_build_object('notification_id', {_id("mail")}) END,
         CASE WHEN n % 500 > 1 THEN now() END, 0
     FROM generate_series(1, {ROWS}) AS n
     """,
@@ -191,6 +193,10 @@ STATEMENTS = (
     INSERT INTO audit_logs (id, actor_id, action, entity_type, entity_id)
     SELECT {_id("log")}, {_id("user", f"1 + n % {TIERS}")}, 'event.update', 'Event', {_id("event", f"1 + n % {EVENTS}")}
     FROM generate_series(1, {ROWS}) AS n
+    """,
+    f"""
+    INSERT INTO audit_personal_values (audit_log_id, subject_id, field, old_value, new_value)
+    SELECT {_id("log")}, {_id("user")}, 'first_name', 'Ada', 'Augusta' FROM generate_series(1, {ROWS}) AS n
     """,
 )
 

@@ -1,6 +1,7 @@
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
+from io import BytesIO
 from pathlib import Path
 from resource import getpagesize
 
@@ -17,7 +18,9 @@ from domain import (
     attendees,
     audit,
     check_in_records,
+    deletions,
     door,
+    erasure,
     event_mail,
     event_orders,
     exports,
@@ -26,12 +29,14 @@ from domain import (
     line,
     listings,
     logins,
+    mail_outbox,
     mailings,
     notifications,
     order_records,
     orders,
     outgoing,
     person_limits,
+    personal_data,
     storefront,
     sweep,
     tickets,
@@ -40,6 +45,7 @@ from domain import (
     transfers,
     users,
     waitlist,
+    webhook_inbox,
     whole_line,
 )
 from domain.attendees import AttendeeFilter
@@ -48,10 +54,13 @@ from domain.event_orders import OrderFilter
 from domain.invariants.breaches import Scope
 from domain.invariants.inspection import INVARIANTS
 from domain.listings import EventFilter
+from domain.mail_outbox import OutboxSearch
 from domain.models import Mailing, Order, Ticket, Waitlist
 from domain.payments import disputes, late_payments, reconciliation, refunds, sales
 from domain.payments import events as payment_events
-from domain.rules.states import MailingKind, OrderStage, UserRole, WebhookType
+from domain.personal_data import Person
+from domain.rules.states import MailingKind, MailStatus, OrderStage, UserRole, WebhookType
+from domain.webhook_inbox import InboxSearch, InboxStatus
 from tests.integration.crowd import EVENTS, HOT, ROWS, fill, key
 from tools.stack.environment import ROOT
 from tools.stack.postgres import OWNER, RUNTIME, SUPERUSER
@@ -76,6 +85,7 @@ GROWING = {
     "webhook_deliveries",
     "refresh_tokens",
     "audit_logs",
+    "audit_personal_values",
 }
 
 NOW = datetime.now(UTC)
@@ -169,6 +179,18 @@ def as_the_web_asks(ask):
 
 def events(**wanted):
     return lambda session: listings.find_events(session, EventFilter(**wanted), NOW, limit=20)
+
+
+def found(**wanted):
+    return lambda session: audit.search(session, audit.Search(**wanted), before=None, limit=20)
+
+
+def inbox(**wanted):
+    return lambda session: webhook_inbox.search(session, InboxSearch(**wanted), before=None, limit=20)
+
+
+def outbox(**wanted):
+    return lambda session: mail_outbox.search(session, OutboxSearch(**wanted), before=None, limit=20)
 
 
 QUESTIONS = {
@@ -340,8 +362,52 @@ QUESTIONS = {
         lambda session: audit.search(
             session, audit.Search(entity_type="Event", entity_id=key("event", 7)), before=None, limit=20
         ),
-        {"ix_audit_logs_entity"},
+        {"ix_audit_logs_entity_id_id"},
     ),
+    "which acts there were": (found(action="order.refund"), {"ix_audit_logs_action_id"}),
+    "which acts of a kind": (found(action="order."), {"ix_audit_logs_noun_id"}),
+    "what happened to all of a kind": (found(entity_type="Order"), {"ix_audit_logs_entity_type_id"}),
+    "what a request did": (found(request_id="r-1"), {"ix_audit_logs_request_id_id"}),
+    "what came from an address": (found(ip="192.0.2.7"), {"ix_audit_logs_ip_id"}),
+    "whose values changed": (
+        found(subject_id=PERSON),
+        {"ix_audit_personal_values_subject_id", "pk_audit_logs"},
+    ),
+    "what happened when": (found(since=BEFORE, until=NOW), {"pk_audit_logs"}),
+    "what a person left": (
+        lambda session: personal_data.redact(session, Person(PERSON, "ada-1@example.com")),
+        {
+            "ix_orders_user_id_id",
+            "ix_tickets_holder_id_id",
+            "ix_email_notifications_user_id_id",
+            "ix_email_notifications_recipient",
+            "ix_webhook_inbox_subject",
+            "ix_audit_personal_values_subject_id",
+        },
+    ),
+    "all that is held about a person": (
+        lambda session: personal_data.export(session, BUYER, PERSON, BytesIO(), NOW),
+        {"ix_audit_logs_actor_id_id", "ix_audit_logs_entity_id_id", "pk_order_timeline", "ix_ledger_entries_order_id"},
+    ),
+    "whose farewell has arrived": (
+        lambda session: erasure.redact_echoes(session, NOW),
+        {"ix_email_notifications_farewells"},
+    ),
+    "which users were deleted": (
+        lambda session: deletions.list_users(session, before=None, limit=20),
+        {"ix_users_deleted"},
+    ),
+    "which events were deleted": (
+        lambda session: deletions.list_events(session, before=None, limit=20),
+        {"ix_events_deleted"},
+    ),
+    "which events came in": (inbox(provider="stripe", type="charge.failed"), {"ix_webhook_inbox_provider_type_id"}),
+    "which events were not handled": (inbox(status=InboxStatus.FAILED), {"ix_webhook_inbox_unprocessed"}),
+    "which events came since": (inbox(since=BEFORE), {"pk_webhook_inbox"}),
+    "which mails failed": (outbox(status=MailStatus.FAILED), {"ix_email_notifications_failed"}),
+    "which mails of a template": (outbox(template="order_held"), {"ix_email_notifications_template_id"}),
+    "which mails went to an address": (outbox(recipient="b@example.com"), {"ix_email_notifications_recipient"}),
+    "which mails of an order": (outbox(order_id=ORDER), {"ix_email_notifications_order_id"}),
     # The promoter's desk.
     "an event's orders": (orders_of(HOT), {"ix_orders_event_id_id", "uq_order_items_order_id_tier_id"}),
     "the next of an event's orders": (orders_of(HOT, before=key("order", 9_000)), {"ix_orders_event_id_id"}),

@@ -1,12 +1,14 @@
-"""Bodies of what admins see: users and the audit log."""
+"""Bodies of what admins see: users, what was deleted, and the audit log."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, IPvAnyAddress, StringConstraints
 
-from domain.rules.states import UserRole
+from domain.models import Event, User
+from domain.rules.states import UserRole, VerificationStatus
 from web.paging import PageArguments
 from web.schemas.base import Moment, PathArguments, RequestBody, ResponseBody, SearchWords
 
@@ -22,6 +24,7 @@ _USER: dict[str, Any] = {
     "is_active": True,
     "last_login_at": "2026-03-02T08:00:00Z",
     "created_at": "2026-03-01T09:30:00Z",
+    "promoter": None,
 }
 
 
@@ -36,6 +39,9 @@ class UserArguments(PageArguments):
 
     q: Annotated[SearchWords | None, Field(description="A part of a name or address.")] = None
     role: UserRole | None = None
+    verification: Annotated[VerificationStatus | None, Field(description="Promoters whose verification is so far.")] = (
+        None
+    )
 
 
 class ChangeUserRequest(RequestBody):
@@ -45,6 +51,14 @@ class ChangeUserRequest(RequestBody):
 
     role: UserRole = Field(default_factory=lambda: UserRole.USER)
     is_active: bool = Field(default_factory=bool)
+
+
+class PromoterOfUserBody(ResponseBody):
+    """What makes a user a promoter."""
+
+    id: UUID
+    company_name: str
+    verification_status: VerificationStatus
 
 
 class ManagedUserBody(ResponseBody):
@@ -63,21 +77,77 @@ class ManagedUserBody(ResponseBody):
     is_active: bool
     last_login_at: datetime | None
     created_at: datetime
+    promoter: PromoterOfUserBody | None
+
+
+class DeletedKind(StrEnum):
+    """What may be deleted and restored."""
+
+    USER = "user"
+    EVENT = "event"
+
+
+class DeletedArguments(PageArguments):
+    """Which deleted things to list."""
+
+    kind: DeletedKind
+
+
+class DeletedBody(ResponseBody):
+    """A thing that was deleted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "event",
+                    "id": "0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d",
+                    "name": "Harbour Concert",
+                    "deleted_at": "2026-03-01T09:30:00Z",
+                    "is_erased": False,
+                }
+            ]
+        }
+    )
+
+    kind: DeletedKind
+    id: UUID
+    name: Annotated[str, Field(description="The title of an event; the name and address of a user.")]
+    deleted_at: datetime
+    is_erased: Annotated[bool, Field(description="A person who was erased cannot be restored.")]
+
+    @classmethod
+    def of(cls, thing: User | Event) -> Self:
+        """Return what is told about a deleted thing."""
+        if isinstance(thing, User):
+            kind, name, is_erased = DeletedKind.USER, f"{thing.full_name} <{thing.email}>", thing.erased_at is not None
+        else:
+            kind, name, is_erased = DeletedKind.EVENT, thing.title, False
+        deleted_at = thing.deleted_at
+        return cls.model_validate(
+            {"kind": kind, "id": thing.id, "name": name, "deleted_at": deleted_at, "is_erased": is_erased}
+        )
 
 
 class AuditArguments(PageArguments):
     """Which entries to find; what is left out does not narrow the search."""
 
     actor_id: Annotated[UUID | None, Field(description="Who acted.")] = None
+    subject_id: Annotated[UUID | None, Field(description="Whose personal values were changed.")] = None
     entity_type: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,40}$")] | None,
         Field(description="On what, such as `Event` or `User`."),
     ] = None
     entity_id: UUID | None = None
     action: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\.[a-z_]{1,40}$")] | None,
-        Field(description="What was done, such as `event.publish`."),
+        Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\.[a-z_]{0,40}$")] | None,
+        Field(description="What was done, such as `event.publish`; `event.` is whatever was done to events."),
     ] = None
+    request_id: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None,
+        Field(description="By which request."),
+    ] = None
+    ip: Annotated[IPvAnyAddress | None, Field(description="From which address.")] = None
     since: Annotated[Moment | None, Field(description="From this moment on.")] = None
     until: Annotated[Moment | None, Field(description="Before this moment.")] = None
 

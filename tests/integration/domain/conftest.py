@@ -52,8 +52,8 @@ class Till:
 
     def request(self, order_id, card="visa"):
         with self.sessions.begin() as session:
-            buyer_id = session.get_one(Order, order_id).user_id
-            confirmations.request_confirmation(session, order_id, buyer_id, f"pm_card_{card}", self.now, CLOCKS)
+            buyer = Actor(session.get_one(Order, order_id).user_id)
+            confirmations.request_confirmation(session, order_id, buyer, f"pm_card_{card}", self.now, CLOCKS)
 
     def confirm(self, order_id):
         confirmations.confirm_payment(self.sessions, self.gateway, order_id, self.now)

@@ -191,13 +191,15 @@ class TestProfile:
     def test_nobody_has_no_profile(self, session):
         with pytest.raises(NotFoundError):
             accounts.edit_profile(session, Actor(), {"first_name": "X"})
+        with pytest.raises(NotFoundError):
+            accounts.resend_verification(session, Actor(), keyring=KEYRING, now=NOW)
 
 
 class TestLinks:
     def test_an_address_is_proven_by_a_new_password_too(self, sessions, hasher):
         with sessions.begin() as session:
             user = UserFactory(session=session, email_verified=False)
-            accounts.request_password_reset(session, user.email, keyring=KEYRING, now=datetime.now(UTC))
+            accounts.request_password_reset(session, user.email, STRANGER, keyring=KEYRING, now=datetime.now(UTC))
         with sessions() as session:
             token = KEYRING.token(session.scalars(select(AccountToken.id)).one(), "a")
         accounts.reset_password(sessions, hasher, token, "eleven blue umbrellas", STRANGER, now=datetime.now(UTC))
@@ -206,13 +208,13 @@ class TestLinks:
 
     def test_a_proven_address_gets_no_more_mail(self, session):
         user = UserFactory(session=session)
-        accounts.resend_verification(session, user.id, keyring=KEYRING, now=NOW)
+        accounts.resend_verification(session, Actor(user.id), keyring=KEYRING, now=NOW)
         assert session.scalar(select(func.count()).select_from(EmailNotification)) == 0
 
     @pytest.mark.parametrize("state", [{"is_active": False}, {"deleted_at": NOW}])
     def test_a_closed_account_gets_none_either_and_spends_no_link(self, session, state):
         user = UserFactory(session=session, **state)
-        accounts.request_password_reset(session, user.email, keyring=KEYRING, now=NOW)
+        accounts.request_password_reset(session, user.email, STRANGER, keyring=KEYRING, now=NOW)
         assert session.scalar(select(func.count()).select_from(EmailNotification)) == 0
         AccountTokenFactory(session=session, user_id=user.id, token_hash=hash_token("t"))
         with pytest.raises(ConflictError):

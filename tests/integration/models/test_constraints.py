@@ -63,6 +63,7 @@ CASES = {
     "ck_ticket_tiers_fairness_head": (TicketTierFactory, {"fairness_hash": b"short"}),
     # People.
     "ck_users_email_shape": (UserFactory, {"email": "nobody"}),
+    "ck_users_erased_is_deleted": (UserFactory, {"erased_at": EARLY}),
     "ck_users_email_verified_when": (UserFactory, {"email_verified": False, "email_verified_at": EARLY}),
     "ck_promoters_country_iso": (PromoterFactory, {"country": "Germany"}),
     "ck_promoters_fee_rate": (PromoterFactory, {"fee_rate_bps": 10_001}),

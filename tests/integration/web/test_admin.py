@@ -1,13 +1,23 @@
+import re
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from uuid_utils.compat import uuid7
 
 from domain.models import AuditLog, RefreshToken, User
 from domain.rules.states import UserRole
-from tests.factories import AuditLogFactory, RefreshTokenFactory, UserFactory
+from tests.factories import (
+    AuditLogFactory,
+    AuditPersonalValueFactory,
+    EventFactory,
+    PromoterFactory,
+    RefreshTokenFactory,
+    UserFactory,
+)
 
 USERS = "/api/v1/admin/users"
+DELETED = "/api/v1/admin/deleted"
 LOG = "/api/v1/admin/audit-log"
 
 
@@ -41,6 +51,18 @@ class TestUsers:
     def test_are_filtered_by_role_newest_first(self, admin, boss, user):
         assert [item["id"] for item in admin.get(USERS).json["items"]] == [str(user.id), str(boss.id)]
         assert [item["role"] for item in admin.get(f"{USERS}?role=admin").json["items"]] == ["admin"]
+
+    def test_show_how_far_a_promoters_verification_is(self, admin, user, sessions):
+        with sessions.begin() as session:
+            waiting = PromoterFactory(session=session, verification_status="pending")
+            PromoterFactory(session=session)
+        (item,) = admin.get(f"{USERS}?verification=pending").json["items"]
+        assert item["promoter"] == {
+            "id": str(waiting.id),
+            "company_name": waiting.company_name,
+            "verification_status": "pending",
+        }
+        assert admin.get(f"{USERS}/{user.id}").json["promoter"] is None
 
     def test_never_show_hashes(self, admin, user):
         assert "hash" not in admin.get(f"{USERS}/{user.id}").get_data(as_text=True)
@@ -104,6 +126,64 @@ class TestChangeUser:
         assert admin.patch(f"{USERS}/{user.id}", json={"role": "promoter"}).status_code == 404
 
 
+class TestDeleted:
+    def test_users_come_back_as_they_were_without_their_log_ins(self, admin, boss, user, sessions):
+        with sessions.begin() as session:
+            RefreshTokenFactory(session=session, user_id=user.id)
+        path = f"{USERS}/{user.id}"
+        assert admin.delete(path).status_code == 204
+        assert [admin.get(path).status_code, admin.delete(path).status_code] == [404, 404]
+        (deleted,) = admin.get(f"{DELETED}?kind=user").json["items"]
+        assert (deleted["id"], deleted["name"]) == (str(user.id), f"Blaise Pascal_100% <{user.email}>")
+
+        assert [admin.post(f"{path}/restore").status_code for _ in range(2)] == [200, 200]
+        assert admin.get(path).json["first_name"] == "Blaise"
+        assert admin.get(f"{DELETED}?kind=user").json["items"] == []
+        with sessions() as session:
+            assert session.scalars(select(RefreshToken.revoked_at)).one() is not None
+            entries = session.execute(select(AuditLog.action, AuditLog.actor_id).order_by(AuditLog.id)).all()
+        assert entries == [("user.delete", boss.id), ("user.restore", boss.id)]
+
+    def test_a_user_whose_address_is_taken_stays_deleted(self, admin, user, sessions):
+        admin.delete(f"{USERS}/{user.id}")
+        with sessions.begin() as session:
+            UserFactory(session=session, email=user.email.upper())
+        answer = admin.post(f"{USERS}/{user.id}/restore")
+        assert (answer.status_code, answer.json["code"]) == (409, "email-taken")
+
+    def test_the_last_admin_is_not_deleted(self, admin, boss):
+        assert admin.delete(f"{USERS}/{boss.id}").json["code"] == "last-admin"
+
+    def test_events_come_back_too(self, admin, log_in, sessions):
+        with sessions.begin() as session:
+            event = EventFactory(session=session)
+        assert log_in(event.promoter.user).delete(f"/api/v1/events/{event.id}").status_code == 204
+        assert [item["name"] for item in admin.get(f"{DELETED}?kind=event").json["items"]] == [event.title]
+        restored = [admin.post(f"/api/v1/admin/events/{event.id}/restore") for _ in range(2)]
+        assert [(answer.status_code, answer.json["status"]) for answer in restored] == [(200, "cancelled")] * 2
+        assert log_in(event.promoter.user).get(f"/api/v1/events/{event.id}").json["slug"] == event.slug
+
+    def test_what_never_was_is_404(self, admin, boss):
+        for path in (f"/api/v1/admin/users/{uuid7()}/restore", f"/api/v1/admin/events/{boss.id}/restore"):
+            assert admin.post(path).status_code == 404
+
+
+def test_nothing_here_is_for_anybody_else(bare_app, client, log_in, sessions):
+    routes = [
+        (method, re.sub("<[^>]+>", str(uuid7()), rule.rule))
+        for rule in bare_app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/api/v1/admin/")
+    ]
+    assert len(routes) >= 16
+    with sessions.begin() as session:
+        promoter = PromoterFactory(session=session).user
+        user = UserFactory(session=session)
+    for who, status in ((client, 401), (log_in(user), 403), (log_in(promoter), 403)):
+        answers = [who.open(path, method=method, json={} if method == "PATCH" else None) for method, path in routes]
+        assert {answer.status_code for answer in answers} == {status}
+
+
 class TestAuditLog:
     def test_is_searched_by_actor_entity_action_and_time(self, admin, user, sessions):
         with sessions.begin() as session:
@@ -124,6 +204,20 @@ class TestAuditLog:
         assert found(since=(at + timedelta(days=1)).isoformat()) == []
         assert found(until=at.isoformat()) == []
         assert len(found(since=at.isoformat())) == 3
+
+    def test_is_searched_by_noun_request_address_and_subject(self, admin, user, sessions):
+        with sessions.begin() as session:
+            refund = AuditLogFactory(session=session, action="order.refund", request_id="r-1", ip="2001:db8::1")
+            update_ = AuditLogFactory(session=session, action="user.update", request_id="r-2", ip="192.0.2.7")
+            AuditPersonalValueFactory(session=session, audit_log_id=update_.id, subject_id=user.id)
+
+        def found(**wanted):
+            return [item["id"] for item in admin.get(LOG, query_string=wanted).json["items"]]
+
+        assert found(action="order.") == found(request_id="r-1") == found(ip="2001:DB8:0::1") == [str(refund.id)]
+        assert found(action="user.") == found(subject_id=user.id) == found(ip="192.0.2.7") == [str(update_.id)]
+        assert found(action="order.", request_id="r-2") == []
+        assert found(entity_id=refund.entity_id) == [str(refund.id)]
 
     def test_shows_personal_values_where_they_belong(self, admin, user, log_in):
         log_in(user).patch("/api/v1/auth/me", json={"first_name": "Étienne"})

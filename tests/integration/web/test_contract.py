@@ -22,9 +22,18 @@ from schemathesis.specs.openapi.checks import (
 from sqlalchemy import select
 
 from domain.models import Ticket
-from domain.rules.states import EventStatus, OrderStage, ScanResult, TicketStatus, UserRole, VerificationStatus
+from domain.rules.states import (
+    EventStatus,
+    MailStatus,
+    OrderStage,
+    ScanResult,
+    TicketStatus,
+    UserRole,
+    VerificationStatus,
+)
 from tests.factories import (
     CheckInScanFactory,
+    EmailNotificationFactory,
     EventFactory,
     OrderFactory,
     PromoterFactory,
@@ -36,6 +45,7 @@ from tests.factories import (
     WaitlistFactory,
     WebhookDeliveryFactory,
     WebhookEndpointFactory,
+    WebhookEventFactory,
     bound_to,
 )
 from tests.fakes.payment_gateway import FakePaymentGateway
@@ -52,6 +62,8 @@ EXAMPLES = {GenerationMode.POSITIVE: 15, GenerationMode.NEGATIVE: 8}
 """Requests per operation, role and mode: three roles and some seventy operations stay within a minute and a half."""
 REFUSED = {"ticket_id": None, "result": ScanResult.UNKNOWN}
 ENDING = {
+    "/api/v1/admin/users/{user_id}",
+    "/api/v1/admin/users/{user_id}/erasure",
     "/api/v1/auth/logout",
     "/api/v1/events/{event_id}",
     "/api/v1/events/{event_id}/cancel",
@@ -96,6 +108,8 @@ def world(sessions):
             "member_id": [TeamMemberFactory(promoter_id=promoter.id).id],
             "webhook_id": [endpoint.id],
             "delivery_id": [WebhookDeliveryFactory(endpoint_id=endpoint.id).id],
+            "webhook_event_id": [WebhookEventFactory().id],
+            "mail_id": [EmailNotificationFactory(status=status).id for status in MailStatus],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }
     return people, ids

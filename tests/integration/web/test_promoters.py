@@ -44,9 +44,11 @@ class TestOpenProfile:
             personal = session.scalars(select(AuditPersonalValue)).all()
         assert [entry.action for entry in entries] == ["user.promote", "promoter.create"]
         assert "DE123" not in str([entry.new_data for entry in entries])
-        assert [(value.field, value.new_value, value.subject_id) for value in personal] == [
-            ("tax_id", "DE123", user.id)
-        ]
+        assert "lights" not in str([entry.new_data for entry in entries])
+        assert {(value.field, value.new_value, value.subject_id) for value in personal} == {
+            ("tax_id", "DE123", user.id),
+            ("website", "https://lights.example", user.id),
+        }
 
     def test_once_only(self, log_in, user):
         log_in(user).post(ME, json=PROFILE)

@@ -195,7 +195,7 @@ def account(sessions, gateway):
 
 def ask_to_pay(sessions, order):
     with sessions.begin() as session:
-        confirmations.request_confirmation(session, order.id, order.user_id, "pm_card_visa", NOW, CLOCKS)
+        confirmations.request_confirmation(session, order.id, Actor(order.user_id), "pm_card_visa", NOW, CLOCKS)
 
 
 @pytest.fixture

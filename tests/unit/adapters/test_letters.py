@@ -17,6 +17,7 @@ SHARED = {"base", "parts"}
 ESSENTIALS = {
     "verify_email": ["Ada", "https://tickets.example/verify?token=secret-1"],
     "password_reset": ["Ada", "https://tickets.example/reset?token=secret-2", "30", "minutes"],
+    "account_erased": ["Ada", "deleted", "accounting"],
     "order_held": ["TV-7KQ2M9", "Monday 1 June 2026, 12:05 CEST", "97.91 EUR", "https://tickets.example/orders/7KQ2M9"],
     "order_confirmed": [
         *("TV-7KQ2M9", "Saturday 4 July 2026, 19:30 CEST", "Harbour Stage", "Refshalevej 167, Copenhagen"),

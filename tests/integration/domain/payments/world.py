@@ -136,7 +136,7 @@ class World:
     def confirm(self, order_id, method):
         self._ask(
             lambda session: confirmations.request_confirmation(
-                session, order_id, session.get_one(Order, order_id).user_id, method, self.now, CLOCKS
+                session, order_id, Actor(session.get_one(Order, order_id).user_id), method, self.now, CLOCKS
             )
         )
 
