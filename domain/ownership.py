@@ -17,12 +17,13 @@ ALL_RIGHTS = frozenset(TeamRight)
 NO_RIGHTS: frozenset[TeamRight] = frozenset()
 
 
-def find_event(session: Session, actor: Actor, event_id: UUID, right: TeamRight) -> Event:
+def find_event(session: Session, actor: Actor, event_id: UUID, right: TeamRight, *, noun: str = "event") -> Event:
     """Return an event in which the actor has the right, with its promoter.
 
-    Raises `NotFoundError` if the actor may not see the event, `ForbiddenError` if they lack the right.
+    Raises `NotFoundError` of the noun that was asked for if the actor may not see the event, `ForbiddenError` if they
+    lack the right.
     """
-    return _require(session, session.scalar(_with_promoter(event_id)), actor, right, "event")
+    return _require(session, session.scalar(_with_promoter(event_id)), actor, right, noun)
 
 
 def lock_event(

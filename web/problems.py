@@ -100,6 +100,13 @@ PROBLEMS: Mapping[str, Kind] = {
     "refund-window-over": Kind(409, "Too late to refund"),
     "already-waiting": Kind(409, "You stand in this line already"),
     "not-sold-out": Kind(409, "Tickets are left"),
+    "code-invalid": Kind(422, "There is no such code"),
+    "code-not-valid-yet": Kind(409, "The code is not valid yet"),
+    "code-expired": Kind(409, "The code has expired"),
+    "code-not-applicable": Kind(409, "The code is for other tiers"),
+    "code-exhausted": Kind(409, "The code has been used up"),
+    "code-taken": Kind(409, "The event has this code already"),
+    "code-limit-below-taken": Kind(409, "More was taken with the code than the limit allows"),
     "no-offer": Kind(409, "No offer stands"),
     "offer-expired": Kind(409, "The offer has expired"),
     # Not now.

@@ -4,6 +4,7 @@ from domain.models.accounts import AccountToken, Promoter, RefreshToken, TeamMem
 from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
+from domain.models.codes import Code
 from domain.models.fairness import FairnessEntry
 from domain.models.inspections import Inspection
 from domain.models.notifications import EmailNotification
@@ -18,6 +19,7 @@ __all__ = [
     "AuditPersonalValue",
     "Base",
     "CheckInScan",
+    "Code",
     "EmailNotification",
     "Event",
     "FairnessEntry",

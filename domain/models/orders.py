@@ -29,6 +29,7 @@ from domain.models.base import (
     value_enum,
 )
 from domain.models.catalog import Event, TicketTier
+from domain.models.codes import Code
 from domain.rules.states import (
     InventoryState,
     OrderReason,
@@ -165,6 +166,15 @@ class Order(Identified, Timestamped, Base):
         return self.payment_status is PaymentStatus.COMPLETED
 
     @property
+    def discount(self) -> int:
+        return sum(item.discount for item in self.items)
+
+    @property
+    def code(self) -> str | None:
+        """The code that was sent with it."""
+        return next((item.code.code for item in self.items if item.code is not None), None)
+
+    @property
     def total_tickets(self) -> int:
         return sum(item.quantity for item in self.items)
 
@@ -199,13 +209,19 @@ class OrderItem(Identified, Base):
     """122 random bits, told to the buyer in the receipt: they hide the order in the public log (domain/fairness.py)."""
     withdrawal: Mapped[int | None]
     """Of an item that left the line undecided: its number among those of its tier, given by the consumer."""
+    code_id: Mapped[UUID | None] = mapped_column(ForeignKey("codes.id"))
+    """The code with which it was bought, where that is for its tier; frozen like the price."""
 
     order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
     tier: Mapped[TicketTier] = relationship(lazy="raise")
+    code: Mapped[Code | None] = relationship(lazy="raise")
 
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity"),
-        CheckConstraint("subtotal = unit_price * quantity", name="subtotal"),
+        CheckConstraint(
+            "subtotal = unit_price * quantity OR code_id IS NOT NULL AND subtotal BETWEEN 0 AND unit_price * quantity",
+            name="subtotal",
+        ),
         CheckConstraint("unit_price >= 0 AND fees >= 0 AND absorbed_fees >= 0 AND tax >= 0", name="amounts"),
         CheckConstraint("desired_state IN ('sold', 'released', 'reserved')", name="desired_state_wish"),
         CheckConstraint("returned BETWEEN 0 AND quantity", name="returned"),
@@ -229,7 +245,14 @@ class OrderItem(Identified, Base):
             unique=True,
             postgresql_where=text("withdrawal IS NOT NULL"),
         ),
+        # Counting again what was taken with a code, and deleting one that nobody has.
+        Index("ix_order_items_code_id", "code_id", postgresql_where=text("code_id IS NOT NULL")),
     )
+
+    @property
+    def discount(self) -> int:
+        """What a code took off."""
+        return self.unit_price * self.quantity - self.subtotal
 
 
 class TimelineEntry(Base):

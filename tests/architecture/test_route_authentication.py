@@ -21,6 +21,9 @@ POST   /api/v1/auth/refresh                        public [accounts]
 POST   /api/v1/auth/register                       public [accounts]
 POST   /api/v1/auth/verify-email                   public [accounts]
 POST   /api/v1/auth/verify-email/resend            user [accounts]
+DELETE /api/v1/codes/<uuid:code_id>                user
+GET    /api/v1/codes/<uuid:code_id>                user
+PATCH  /api/v1/codes/<uuid:code_id>                user
 GET    /api/v1/events                              public
 POST   /api/v1/events                              admin+promoter
 DELETE /api/v1/events/<uuid:event_id>              admin+promoter
@@ -28,6 +31,9 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              admin+promoter
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
+GET    /api/v1/events/<uuid:event_id>/codes        user
+POST   /api/v1/events/<uuid:event_id>/codes        user
+POST   /api/v1/events/<uuid:event_id>/codes/batch  user
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
 GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public

@@ -14,6 +14,7 @@ from tests.factories.accounts import (
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import EventFactory, TicketTierFactory
+from tests.factories.codes import CodeFactory
 from tests.factories.fairness import FairnessEntryFactory
 from tests.factories.money import (
     LedgerEntryFactory,
@@ -33,6 +34,7 @@ __all__ = [
     "AuditLogFactory",
     "AuditPersonalValueFactory",
     "CheckInScanFactory",
+    "CodeFactory",
     "EmailNotificationFactory",
     "EventFactory",
     "FairnessEntryFactory",

@@ -1,6 +1,7 @@
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
+from types import SimpleNamespace
 
 import pytest
 from alembic import command
@@ -11,6 +12,7 @@ from sqlalchemy.orm import sessionmaker
 from domain import (
     allocation_records,
     audit,
+    code_counters,
     health,
     line,
     listings,
@@ -188,6 +190,14 @@ QUESTIONS = {
     "the limit per person": (
         lambda session: allocation_records.count_per_person(session, [TIER], [PERSON, key("user", 7)]),
         {"ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
+    ),
+    "what orders hold with their codes": (
+        lambda session: code_counters.lock(session, [SimpleNamespace(code_id=key("event", 1), order_id=ORDER)]),
+        {"uq_order_items_order_id_tier_id"},
+    ),
+    "what people hold with codes": (
+        lambda session: code_counters.count_by_person(session, [ORDER, key("order", 60_000)]),
+        {"pk_orders", "ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
     ),
     "the siblings of an order": (
         lambda session: allocation_records.find_siblings(session, [ORDER], [key("item", 50_000)]),

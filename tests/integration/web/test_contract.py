@@ -24,6 +24,7 @@ from sqlalchemy import select
 from domain.models import Ticket
 from domain.rules.states import EventStatus, OrderStage, UserRole, VerificationStatus
 from tests.factories import (
+    CodeFactory,
     EventFactory,
     OrderFactory,
     PromoterFactory,
@@ -75,6 +76,7 @@ def world(sessions):
                 select(Ticket.id).where(Ticket.order_id.in_([order.id for order in orders]))
             ).all(),
             "entry_id": [entry.id],
+            "code_id": [CodeFactory(event_id=event.id).id],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
             "user_id": [buyer.id, UserFactory(role=UserRole.ADMIN).id],
         }
