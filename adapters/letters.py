@@ -62,7 +62,7 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
 
 REASONS: Mapping[str, str] = {
     "sold_out": "The tickets sold out before it was your turn.",
-    "limit_exceeded": "It asked for more tickets than one person may have for this event.",
+    "limit_exceeded": "It asked for more tickets than one person may have, or than were left for its code.",
     "sale_closed": "The sale of these tickets was not open when you ordered.",
     "incomplete": "Part of it could no longer be served, and we only hand out an order whole.",
     "hold_expired": "The time to pay ran out, so the tickets went back on sale.",

@@ -7,7 +7,8 @@ decides.
 from collections.abc import Sequence
 from datetime import datetime
 
-from domain.errors import BusyError, ConflictError, SoldOutError, TooManyWaitingError
+from domain.code_terms import CodeTerms
+from domain.errors import BusyError, ConflictError, InvalidError, SoldOutError, TooManyWaitingError
 from domain.rules.admission import AdmissionLimits, is_beyond_stock, seconds_until_shorter
 from domain.rules.states import EventStatus
 from domain.storefront import Offer
@@ -61,6 +62,40 @@ def check_line(offer: Offer, limits: AdmissionLimits, pointer: str) -> None:
             f"So many wait for {offer.name} that nobody else is let in at this moment.",
             retry_after=seconds_until_shorter(offer.line.orders, _rate(offer)),
         )
+
+
+def require_valid(code: CodeTerms | None, now: datetime) -> CodeTerms:
+    """Return a code that may be used at this moment.
+
+    Raises `InvalidError` if there is no such code (any more), `ConflictError` outside of its time.
+    """
+    if code is None or not code.is_active:
+        raise InvalidError("This event has no such code.", code="code-invalid", pointer="/code")
+    if code.valid_from is not None and now < code.valid_from:
+        raise ConflictError(
+            f"This code is valid from {code.valid_from.isoformat()}.", code="code-not-valid-yet", pointer="/code"
+        )
+    if code.valid_until is not None and code.valid_until <= now:
+        raise ConflictError("This code has expired.", code="code-expired", pointer="/code")
+    return code
+
+
+def check_code_limits(code: CodeTerms, tickets: int) -> None:
+    """Raise `ConflictError` if the code is for none of an order's tickets, or for fewer of them."""
+    limits = code.limits
+    if tickets == 0:
+        raise ConflictError("This code is not for these tiers.", code="code-not-applicable", pointer="/code")
+    if limits.max_per_person is not None and tickets > limits.max_per_person:
+        raise ConflictError(
+            f"One person may buy {limits.max_per_person} tickets with this code.",
+            code="limit-exceeded",
+            pointer="/code",
+        )
+    if limits.max_uses is not None and code.uses >= limits.max_uses:
+        raise ConflictError("This code has been used up.", code="code-exhausted", pointer="/code")
+    if limits.max_tickets is not None and code.tickets + tickets > limits.max_tickets:
+        left = limits.max_tickets - code.tickets
+        raise ConflictError(f"This code has {left} tickets left.", code="code-exhausted", pointer="/code")
 
 
 def refuse_too_many(offers: Sequence[Offer], limits: AdmissionLimits) -> TooManyWaitingError:

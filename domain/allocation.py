@@ -15,14 +15,15 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from domain import allocation_records as records
-from domain import fairness, offers, tier_rows, whole_line
+from domain import code_counters, fairness, offers, tier_rows, whole_line
 from domain.allocation_records import Found
 from domain.messages import ConcludeLatePayment, OpenPayment, ServeTier, announce
 from domain.person_limits import count_per_person
-from domain.rules.allocation import Claim, Verdict
+from domain.rules.allocation import Claim, Refusal, Verdict
 from domain.rules.clocks import Clocks
+from domain.rules.codes import Allowance
 from domain.rules.fairness import EntryKind
-from domain.rules.states import InventoryState, OrderReason, OrderStage
+from domain.rules.states import InventoryState, OrderStage
 from domain.turns import Outcome, Rows, Turn, claim_of
 
 Taken = Mapping[UUID, Mapping[UUID, int]]
@@ -52,10 +53,11 @@ def serve_together(
     items are looked at, and no waiting entry unless the list is empty: so is the cause of a failing batch found.
     """
     wishes, line = records.find_work(session, tier_ids, batch, only)
-    # Orders by id, then events and tiers: the order in which everybody locks.
+    # Orders by id, then events, tiers and codes: the order in which everybody locks.
     records.lock_orders(session, [row.order_id for row in (*wishes.items, *line.items)])
     turns = tier_rows.lock(session, tier_ids)
-    a_round = _Round(session, turns, now, clocks)
+    allowances = code_counters.lock(session, [row for row in (*wishes.items, *line.items) if row.code_id is not None])
+    a_round = _Round(session, turns, allowances, now, clocks)
     # A flush between two statements would write the tiers one after the other.
     with session.no_autoflush:
         a_round.grant(wishes)
@@ -112,10 +114,17 @@ def _by_order(items: Rows) -> list[tuple[UUID, str | None, list[UUID]]]:
 
 
 class _Round:
-    """One round over some tiers, whose rows and events are locked."""
+    """One round over some tiers, whose rows, events and codes are locked."""
 
-    def __init__(self, session: Session, turns: Sequence[Turn], now: datetime, clocks: Clocks) -> None:
-        self.session, self.turns, self.now, self.clocks = session, turns, now, clocks
+    def __init__(
+        self,
+        session: Session,
+        turns: Sequence[Turn],
+        allowances: Mapping[UUID, Allowance],
+        now: datetime,
+        clocks: Clocks,
+    ) -> None:
+        self.session, self.turns, self.allowances, self.now, self.clocks = session, turns, allowances, now, clocks
         self.tiers = {turn.tier.id: turn.tier for turn in turns}
 
     def grant(self, wishes: Found) -> None:
@@ -127,7 +136,9 @@ class _Round:
             # state, so who waited at the first look waits still.
             leaving = [wish.id for wish in turn.wishes if wish.waits]
             turn.tier.withdrawn += whole_line.withdraw(self.session, leaving, turn.tier.withdrawn)
-        granted = _by_tier(records.grant_wishes(self.session, [wish.id for wish in wishes.items]))
+        changes = records.grant_wishes(self.session, [wish.id for wish in wishes.items])
+        code_counters.give_back(self.allowances, changes)
+        granted = _by_tier(changes)
         for turn in self.turns:
             items = granted.get(turn.tier.id, ())
             turn.tier.reserved += sum(item.reserved for item in items)
@@ -160,7 +171,7 @@ class _Round:
         taken, served = self._count_taken(lines), []
         for turn in self.turns:
             line = lines[turn.tier.id] if turn.event.is_published else []
-            decisions = turn.apply_rule(line, taken.get(turn.tier.id, {}))
+            decisions = turn.apply_rule(line, taken.get(turn.tier.id, {}), self.allowances)
             claims = [decision.claim for decision in decisions if decision.verdict is Verdict.SERVED]
             turn.log.note_reclaims(lapsed.get(turn.tier.id, ()), decisions, otherwise=turn.closed_reason)
             turn.tier.reserved += sum(claim.quantity for claim in claims)
@@ -189,7 +200,7 @@ class _Round:
                 turn.entries = self._find_entries(turn, batch)
         taken = self._count_taken({turn.tier.id: turn.claims for turn in turns})
         for turn in turns:
-            turn.decide(batch, taken.get(turn.tier.id, {}))
+            turn.decide(batch, taken.get(turn.tier.id, {}), self.allowances)
 
     def _find_entries(self, turn: Turn, limit: int) -> list[Claim]:
         # Entries behind the last order that was read must wait for the next round.
@@ -233,14 +244,14 @@ class _Round:
 
     def refuse(self) -> None:
         """Close the orders of refused items, and ask the other tiers of those to take their stock back."""
-        by_reason: dict[OrderReason, list[Row[Any]]] = defaultdict(list)
+        by_refusal: dict[Refusal, list[Row[Any]]] = defaultdict(list)
         for turn in self.turns:
-            for reason, items in turn.refused.items():
-                by_reason[reason] += items
-        refused = [item for items in by_reason.values() for item in items]
+            for refusal, items in turn.refused.items():
+                by_refusal[refusal] += items
+        refused = [item for items in by_refusal.values() for item in items]
         records.set_state(self.session, [item.id for item in refused], InventoryState.REFUSED)
-        for reason, items in by_reason.items():
-            records.refuse(self.session, [item.order_id for item in items], reason, self.now)
+        for refusal, items in by_refusal.items():
+            records.refuse(self.session, [item.order_id for item in items], refusal, self.now)
         _release_rest(self.session, [item.order_id for item in refused if item.has_siblings])
 
     def offer(self) -> None:
@@ -257,7 +268,8 @@ class _Round:
                 turn.tier.service_rate = rates.get(turn.tier.id, turn.tier.service_rate)
 
     def write(self) -> None:
-        """Write the logs, and the tiers that have changed."""
+        """Write the codes' counters, the logs, and the tiers that have changed."""
+        code_counters.write(self.session, self.allowances)
         fairness.write(self.session, [turn.log for turn in self.turns], self.now)
         changed = self.session.dirty
         tier_rows.write(self.session, [turn.tier for turn in self.turns if turn.tier in changed])

@@ -10,25 +10,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from domain.rules.allocation import Refusal
 from domain.rules.lifecycle import sources_of, status_of
-from domain.rules.states import InventoryState, OrderReason, OrderStage
+from domain.rules.states import InventoryState, OrderStage
 
 # Who asks for stock again comes last, when all that is coming back has come. One more than a batch is read, so that a
 # tier which has just a batch is known to have no more, and has no second round that would find nothing.
 _FIND_WORK = text("""
-    SELECT item.id, item.order_id, item.tier_id, item.is_wish, item.waits, item.place > :batch AS is_left_over
+    SELECT item.id, item.order_id, item.tier_id, item.code_id, item.is_wish, item.waits,
+           item.place > :batch AS is_left_over
     FROM unnest(CAST(:tier_ids AS uuid[])) AS turn (tier_id) CROSS JOIN LATERAL (
-        (SELECT id, order_id, tier_id, true AS is_wish, inventory_state = 'queued' AS waits,
+        (SELECT id, order_id, tier_id, code_id, true AS is_wish, inventory_state = 'queued' AS waits,
                 row_number() OVER (ORDER BY desired_state = 'reserved', sequence) AS place
          FROM order_items
          WHERE tier_id = turn.tier_id AND desired_state IS NOT NULL
            AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
          ORDER BY desired_state = 'reserved', sequence LIMIT :batch + 1)
         UNION ALL
-        (SELECT id, order_id, tier_id, false, true, row_number() OVER (ORDER BY sequence) AS place
+        (SELECT id, order_id, tier_id, code_id, false, true, row_number() OVER (ORDER BY sequence) AS place
          FROM order_items
          WHERE tier_id = turn.tier_id AND inventory_state = 'queued' AND desired_state IS NULL
            AND (CAST(:only AS uuid[]) IS NULL OR id = ANY(CAST(:only AS uuid[])))
@@ -86,8 +89,8 @@ _GRANT_WISHES = text("""
             returned = greatest(item.returned, item.desired_returned),
             desired_state = NULL, desired_returned = NULL
         FROM wished WHERE item.id = wished.id
-        RETURNING item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, item.returned,
-                  item.inventory_state AS now_is, wished.was, wished.returned_before
+        RETURNING item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, item.code_id,
+                  item.returned, item.inventory_state AS now_is, wished.was, wished.returned_before
     ), counted AS (
         SELECT granted.*,
                CASE WHEN was = 'reserved' THEN quantity ELSE 0 END AS was_reserved,
@@ -96,7 +99,8 @@ _GRANT_WISHES = text("""
                CASE WHEN now_is = 'sold' THEN quantity - returned ELSE 0 END AS is_sold
         FROM granted
     )
-    SELECT item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, orders.created_at AS received_at,
+    SELECT item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, item.code_id,
+           orders.user_id, orders.created_at AS received_at,
            is_reserved - was_reserved AS reserved, is_sold - was_sold AS sold,
            was_reserved + was_sold - is_reserved - is_sold AS freed, was = 'queued' AND now_is = 'released' AS has_left
     FROM counted AS item JOIN orders ON orders.id = item.order_id
@@ -114,7 +118,7 @@ def grant_wishes(session: Session, item_ids: Sequence[UUID]) -> Sequence[Row[Any
 
 _READ_RECLAIMS = text("""
     SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.inventory_state, item.salt,
-           orders.user_id, orders.request_id, orders.created_at AS received_at
+           item.code_id, orders.user_id, orders.request_id, orders.created_at AS received_at
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
     WHERE item.id = ANY(:ids) AND item.desired_state = 'reserved'
     ORDER BY item.sequence
@@ -152,8 +156,8 @@ def count_again(session: Session, tier_id: UUID) -> tuple[int, int]:
 
 
 _READ_LINE = text("""
-    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, orders.user_id,
-           orders.request_id, orders.created_at AS received_at,
+    SELECT item.id, item.order_id, item.tier_id, item.sequence, item.quantity, item.salt, item.code_id,
+           orders.user_id, orders.request_id, orders.created_at AS received_at,
            EXISTS (SELECT FROM order_items AS other WHERE other.order_id = item.order_id AND other.id <> item.id)
                AS has_siblings
     FROM order_items AS item JOIN orders ON orders.id = item.order_id
@@ -247,15 +251,18 @@ _REFUSE = text("""
         RETURNING id
     )
     INSERT INTO order_timeline (order_id, kind, data)
-    SELECT id, 'cancelled', jsonb_build_object('reason', CAST(:reason AS text)) FROM moved
-""")
+    SELECT id, 'cancelled', :data FROM moved
+""").bindparams(bindparam("data", type_=JSONB))
 
 
-def refuse(session: Session, order_ids: Sequence[UUID], reason: OrderReason, now: datetime) -> None:
+def refuse(session: Session, order_ids: Sequence[UUID], refusal: Refusal, now: datetime) -> None:
     """Close orders that got nothing, with the reason."""
     if order_ids:
         sources = [source.value for source in sources_of(OrderStage.CLOSED)]
-        session.execute(_REFUSE, {"ids": list(order_ids), "reason": reason.value, "now": now, "sources": sources})
+        reason = refusal.reason.value
+        data = {"reason": reason} if refusal.limit is None else {"reason": reason, "limit": refusal.limit}
+        values = {"ids": list(order_ids), "reason": reason, "data": data, "now": now, "sources": sources}
+        session.execute(_REFUSE, values)
 
 
 _RELEASE_REST = text("""

@@ -31,7 +31,7 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case UUID() | Decimal() | StrEnum():
             return str(value)
-        case tuple():
-            return list(value)
+        case tuple() | list():
+            return [_plain(part) for part in value]
         case _:
             return value

@@ -16,7 +16,7 @@ from domain.audit import Actor
 from domain.errors import NotFoundError
 from domain.models import Event, Promoter, TeamMember
 from domain.models.catalog import PUBLIC
-from domain.ownership import may_see
+from domain.ownership import may_see, rights_in
 
 Key = tuple[datetime, UUID]
 """Start and id of the last event of the page before."""
@@ -69,9 +69,10 @@ def read_event(session: Session, actor: Actor, event_id: UUID) -> Event:
     return event
 
 
-def is_visible(session: Session, actor: Actor, event_id: UUID) -> bool:
-    """Tell whether there is such an event, and the actor may know of it."""
-    return _find_visible(session, actor, event_id) is not None
+def is_insider(session: Session, actor: Actor, event_id: UUID) -> bool:
+    """Tell whether there is such an event, and the actor is its promoter, in their team, or an admin."""
+    event = _find_visible(session, actor, event_id)
+    return event is not None and bool(rights_in(session, event, actor))
 
 
 def _find_visible(session: Session, actor: Actor, event_id: UUID) -> Event | None:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from domain.orders import Acceptance, Arrival, accept
+from domain.errors import DomainError, InvalidError
+from domain.orders import Acceptance, accept
+from domain.purchases import Arrival
 from domain.rules.admission import AdmissionLimits
 
 _DEADLOCK = "40P01"
+_CODE_IS_GONE = "fk_order_items_code_id"
 
 
 def accept_together(
@@ -21,6 +24,8 @@ def accept_together(
     try:
         return _accept(open_session, limits, arrivals)
     except DBAPIError as error:
+        if len(arrivals) == 1 and (refusal := _refusal(error)):
+            return [refusal]
         if len(arrivals) == 1 or not _is_about_one(error):
             raise
     return [_accept_alone(open_session, limits, arrival) for arrival in arrivals]
@@ -39,7 +44,14 @@ def _accept_alone(
     try:
         return _accept(open_session, limits, [arrival])[0]
     except DBAPIError as error:
-        return error
+        return _refusal(error) or error
+
+
+def _refusal(error: DBAPIError) -> DomainError | None:
+    """Return what a buyer is told whose code was deleted since the edge had its picture."""
+    if getattr(getattr(error.orig, "diag", None), "constraint_name", None) != _CODE_IS_GONE:
+        return None
+    return InvalidError("This event has no such code.", code="code-invalid", pointer="/code")
 
 
 def _is_about_one(error: DBAPIError) -> bool:

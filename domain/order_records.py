@@ -32,12 +32,12 @@ _INSERT = text("""
         RETURNING id, sequence, number, version, created_at
     ), lined AS (
         INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
-                                 tax, attendees, salt)
+                                 tax, attendees, salt, code_id)
         SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
-               item.fees, item.absorbed_fees, item.tax, item.attendees, item.salt
+               item.fees, item.absorbed_fees, item.tax, item.attendees, item.salt, item.code_id
         FROM placed JOIN given ON given.id = placed.id, jsonb_to_recordset(given.items)
             AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
-                     absorbed_fees bigint, tax bigint, attendees jsonb, salt uuid)
+                     absorbed_fees bigint, tax bigint, attendees jsonb, salt uuid, code_id uuid)
     ), told AS (
         INSERT INTO order_timeline (order_id, kind) SELECT id, 'accepted' FROM placed
         RETURNING order_id, at AS accepted_at

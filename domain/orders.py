@@ -3,7 +3,7 @@
 The way of an order after this: allocation.py (stock), payments/ (money), tickets.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,51 +15,18 @@ from uuid_utils.compat import uuid7
 
 from domain import admission, audit, order_records
 from domain.audit import Actor
-from domain.errors import (
-    BusyError,
-    ConflictError,
-    DomainError,
-    InvalidError,
-    KeyReusedError,
-    NotFoundError,
-)
+from domain.code_terms import CodeTerms
+from domain.errors import BusyError, ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may
+from domain.purchases import Arrival, Purchase, Wish, price
 from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.rules.lifecycle import ENDED
-from domain.rules.money import MAXIMUM_CHARGE
-from domain.rules.pricing import Line, Totals, add_up, price_line
+from domain.rules.pricing import Line, Totals, add_up
 from domain.rules.states import AttemptKind, OrderReason, OrderStage, TeamRight
-from domain.storefront import Offer
 from domain.transitions import give_up, lock_order
-
-Offers = Mapping[UUID, Offer]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a purchase wants of one tier."""
-
-    tier_id: UUID
-    quantity: int
-    attendees: Sequence[Mapping[str, str]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    """A request to buy, with the client's idempotency key and the fingerprint of what it stands for."""
-
-    buyer_id: UUID
-    event_id: UUID
-    wishes: Sequence[Wish]
-    idempotency_key: str
-    fingerprint: str
-    request_id: str | None = None
-    billing_name: str | None = None
-    billing_email: str | None = None
-    billing_address: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +57,6 @@ class Acceptance:
         return self.placement is None
 
 
-@dataclass(eq=False, frozen=True, slots=True)
-class Arrival:
-    """A purchase as it reaches the edge: with a recent picture of its tiers, and the time by which it is judged."""
-
-    purchase: Purchase
-    offers: Offers
-    now: datetime
-
-    @property
-    def wanted(self) -> Sequence[Offer]:
-        """The tiers that it is about, where they are known."""
-        return [self.offers[wish.tier_id] for wish in self.purchase.wishes]
-
-    @property
-    def key(self) -> tuple[UUID, str]:
-        """What tells it from every other purchase."""
-        return self.purchase.buyer_id, self.purchase.idempotency_key
-
-
 def accept(session: Session, arrivals: Sequence[Arrival], limits: AdmissionLimits) -> list[Acceptance | DomainError]:
     """Take purchases into the tiers' lines, in their order: one statement, whatever they hold. Each has its outcome.
 
@@ -120,7 +68,7 @@ def accept(session: Session, arrivals: Sequence[Arrival], limits: AdmissionLimit
     refusals: dict[Arrival, DomainError] = {}
     for arrival in arrivals:
         try:
-            priced.append((arrival, _price(arrival, limits)))
+            priced.append((arrival, price(arrival, limits)))
         except (InvalidError, ConflictError, BusyError) as refusal:
             refusals[arrival] = refusal
     accepted = _insert(session, priced, most_waiting=limits.waiting_orders_per_person) if priced else {}
@@ -134,22 +82,6 @@ def accept(session: Session, arrivals: Sequence[Arrival], limits: AdmissionLimit
         or admission.refuse_too_many(arrival.wanted, limits)
         for arrival in arrivals
     ]
-
-
-def _price(arrival: Arrival, limits: AdmissionLimits) -> list[Line]:
-    purchase, lines = arrival.purchase, []
-    for index, wish in enumerate(purchase.wishes):
-        pointer = f"/items/{index}"
-        offer = arrival.offers.get(wish.tier_id)
-        if offer is None or offer.event_id != purchase.event_id or not offer.is_public:
-            raise InvalidError("This event has no such tier.", pointer=f"{pointer}/tier_id")
-        admission.check_sale(offer, arrival.now, pointer)
-        admission.check_quantity(offer, wish.quantity, pointer)
-        admission.check_line(offer, limits, pointer)
-        lines.append(price_line(offer.unit_price, wish.quantity, offer.terms))
-    if add_up(lines).total > MAXIMUM_CHARGE:
-        raise ConflictError("This costs more than one payment can be; buy fewer at once.", code="limit-exceeded")
-    return lines
 
 
 def _insert(
@@ -185,17 +117,20 @@ def _order(arrival: Arrival, lines: Sequence[Line]) -> dict[str, Any]:
         "idempotency_key": purchase.idempotency_key,
         "idempotency_fingerprint": purchase.fingerprint,
         "request_id": purchase.request_id,
-        "items": [_item(wish, line) for wish, line in zip(purchase.wishes, lines, strict=True)],
+        "items": [
+            _item(wish, line, arrival.code_for(wish.tier_id)) for wish, line in zip(purchase.wishes, lines, strict=True)
+        ],
     }
 
 
-def _item(wish: Wish, line: Line) -> dict[str, Any]:
+def _item(wish: Wish, line: Line, code: CodeTerms | None) -> dict[str, Any]:
     return {
         "id": str(uuid7()),
         "tier_id": str(wish.tier_id),
         **asdict(line),
         "attendees": list(wish.attendees) or None,
         "salt": str(uuid4()),
+        "code_id": str(code.id) if code else None,
     }
 
 
@@ -208,7 +143,11 @@ def _replay(purchase: Purchase, earlier: Row[Any] | None) -> Acceptance | KeyReu
 
 
 _WHOLE = (
-    selectinload(Order.items).joinedload(OrderItem.tier),
+    selectinload(Order.items).options(
+        # Where no item has a code, nothing is asked.
+        joinedload(OrderItem.tier),
+        selectinload(OrderItem.code),
+    ),
     selectinload(Order.timeline),
     joinedload(Order.event).joinedload(Event.promoter),
 )

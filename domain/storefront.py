@@ -17,7 +17,7 @@ from domain.models import Event, OrderItem, TicketTier, Waitlist
 from domain.person_limits import within_limit
 from domain.rules.availability import sellable
 from domain.rules.fairness import Head
-from domain.rules.money import charge_step
+from domain.rules.money import charge_step, minimum_charge
 from domain.rules.pricing import Terms
 from domain.rules.states import EventStatus, WaitlistStatus
 from domain.whole_line import Crowd
@@ -49,6 +49,7 @@ class Offer:
     sale_ends_at: datetime | None
     requires_approval: bool
     is_active: bool
+    is_hidden: bool
     is_paused: bool
     quantity: int
     sold: int
@@ -87,6 +88,11 @@ class Offer:
     @property
     def is_public(self) -> bool:
         """Whether anybody may know of it."""
+        return self.has_public_event and not self.is_hidden
+
+    @property
+    def has_public_event(self) -> bool:
+        """Whether anybody may know of its event; a hidden tier of that needs a code."""
         return not self.is_private and self.event_status is not EventStatus.DRAFT
 
     def is_on_sale(self, now: datetime) -> bool:
@@ -122,7 +128,7 @@ def _read(session: Session, which: ColumnElement[bool]) -> dict[UUID, Offer]:
 def _offer(row: Row[Any]) -> Offer:
     values = row._asdict()
     rates = {name: values.pop(name) for name in ("fee_rate_bps", "fee_fixed", "absorbs_fees", "tax_rate_bps")}
-    terms = Terms(**rates, step=charge_step(row.currency))
+    terms = Terms(**rates, step=charge_step(row.currency), minimum=minimum_charge(row.currency))
     line = Crowd(values.pop("line_orders"), values.pop("line_quantity"))
     return Offer(**{**values, "terms": terms, "waiting": tuple(row.waiting), "line": line})
 
@@ -185,6 +191,7 @@ def _columns() -> Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]:
         TicketTier.sale_ends_at,
         TicketTier.requires_approval,
         TicketTier.is_active,
+        TicketTier.is_hidden,
         TicketTier.is_paused,
         TicketTier.quantity,
         TicketTier.sold,

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from domain.models import Event, Promoter
-from domain.rules.money import charge_step
+from domain.rules.money import charge_step, minimum_charge
 from domain.rules.pricing import Terms
 from domain.rules.states import StripeAccountState
 
@@ -28,5 +28,11 @@ def can_be_paid(promoter: Promoter, platform: Platform) -> bool:
 
 def terms_of(event: Event) -> Terms:
     """Return the terms on which an event's tickets are priced."""
-    step = charge_step(event.currency)
-    return Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps, step)
+    return Terms(
+        event.fee_rate_bps,
+        event.fee_fixed,
+        event.absorbs_fees,
+        event.tax_rate_bps,
+        step=charge_step(event.currency),
+        minimum=minimum_charge(event.currency),
+    )

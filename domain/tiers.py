@@ -45,6 +45,7 @@ class TierDetails:
     requires_approval: bool = False
     sort_order: int = 0
     is_active: bool = True
+    is_hidden: bool = False
 
 
 def create_tier(session: Session, actor: Actor, event_id: UUID, details: TierDetails, platform: Platform) -> TicketTier:

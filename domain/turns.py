@@ -12,7 +12,8 @@ from sqlalchemy import Row
 
 from domain.fairness import Log, PlaceInLine
 from domain.models import Event, TicketTier
-from domain.rules.allocation import REASONS, Claim, Decision, Kind, Verdict, allocate
+from domain.rules.allocation import REFUSALS, Claim, Decision, Kind, Refusal, Verdict, allocate
+from domain.rules.codes import Allowance
 from domain.rules.states import EventStatus, OrderReason
 
 Rows = Sequence[Row[Any]]
@@ -55,7 +56,7 @@ class Turn:
     entries: Sequence[Claim] = ()
     """The waitlist's entries that stand among it, and could be served."""
     served: list[Row[Any]] = field(default_factory=list)
-    refused: dict[OrderReason, list[Row[Any]]] = field(default_factory=dict)
+    refused: dict[Refusal, list[Row[Any]]] = field(default_factory=dict)
     offered: list[Claim] = field(default_factory=list)
     more: bool = False
     log: Log = field(init=False)
@@ -113,29 +114,32 @@ class Turn:
             tier.quantity_refusal = f"{taken} tickets are sold or reserved, so {desired} cannot be enough."
         tier.desired_quantity = None
 
-    def apply_rule(self, line: Iterable[Claim], taken: Mapping[UUID, int]) -> list[Decision]:
-        """Decide claims in sequence; `taken` is what each person holds of this tier."""
+    def apply_rule(
+        self, line: Iterable[Claim], taken: Mapping[UUID, int], allowances: Mapping[UUID, Allowance]
+    ) -> list[Decision]:
+        """Decide claims in sequence; `taken` is what each person holds of this tier, `allowances` are the codes'."""
         return allocate(
             line,
             self.tier.available,
             max_per_person=self.tier.max_per_person,
             already_taken=taken,
+            allowances=allowances,
             skips_large_groups=self.event.skips_large_groups,
         )
 
-    def decide(self, batch: int, taken: Mapping[UUID, int]) -> None:
+    def decide(self, batch: int, taken: Mapping[UUID, int], allowances: Mapping[UUID, Allowance]) -> None:
         """Decide the line and the entries in their one sequence."""
         if not self.event.is_published:
-            self.refused[self.closed_reason] = list(self.line)
+            self.refused[Refusal(self.closed_reason)] = list(self.line)
             return
         rows = {item.id: item for item in self.line}
-        self._decisions = self.apply_rule(self._up_to_last_entry(batch), taken)
+        self._decisions = self.apply_rule(self._up_to_last_entry(batch), taken, allowances)
         for decision in self._decisions:
             place, verdict = decision.claim, decision.verdict
             if place.kind is Kind.ORDER and verdict is Verdict.SERVED:
                 self.served.append(rows[place.id])
             elif place.kind is Kind.ORDER:
-                self.refused.setdefault(REASONS[verdict], []).append(rows[place.id])
+                self.refused.setdefault(REFUSALS[verdict], []).append(rows[place.id])
             elif verdict is Verdict.SERVED:
                 self.offered.append(place)
 
@@ -155,4 +159,4 @@ class Turn:
 
 def claim_of(item: Row[Any]) -> Claim:
     """Return the place that an order's item has in its tier's line."""
-    return Claim(item.sequence, Kind.ORDER, item.id, item.user_id, item.quantity)
+    return Claim(item.sequence, Kind.ORDER, item.id, item.user_id, item.quantity, item.code_id)

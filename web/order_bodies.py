@@ -10,11 +10,11 @@ from domain.audit import Actor
 from domain.fairness import PlaceInLine, place_of
 from domain.line import Place
 from domain.models import Order, PaymentTransaction, Ticket
-from domain.orders import Offers, Placement, Purchase
+from domain.orders import Placement
 from domain.payments.refund_policy import may_refund
 from domain.payments.returned_tickets import LIVE
+from domain.purchases import Offers, Purchase
 from domain.rules.lifecycle import CONFIRMED, ENDED, PAYABLE
-from domain.rules.pricing import Totals
 from domain.rules.states import OrderSource, OrderStage, OrderStatus, PaymentStatus
 from domain.storefront import Offer
 from web.addresses import API
@@ -57,6 +57,7 @@ def order_body(
         payment_status=order.payment_status,
         source=order.source,
         sequence=order.sequence,
+        code=order.code,
         queue=_queue(place),
         hold=HoldBody(expires_at=order.promised_until) if order.promised_until else None,
         payment=_payment(order, attempt, is_buyer=is_buyer),
@@ -93,10 +94,11 @@ def placed_body(
         payment_status=PaymentStatus.PENDING,
         source=OrderSource.DIRECT,
         sequence=placement.sequence,
+        code=purchase.code,
         queue=_queue(place),
         hold=None,
         payment=None,
-        amounts=_placed_amounts(placement.totals, offer.currency),
+        amounts=_placed_amounts(placement, offer.currency),
         items=_placed_items(order_id, placement, [offers[wish.tier_id] for wish in purchase.wishes], receipts),
         tickets=[],
         timeline=[TimelineBody(at=placement.accepted_at, kind="accepted", data={})],
@@ -108,9 +110,11 @@ def placed_body(
     )
 
 
-def _placed_amounts(totals: Totals, currency: str) -> AmountsBody:
+def _placed_amounts(placement: Placement, currency: str) -> AmountsBody:
+    totals = placement.totals
     return AmountsBody(
         currency=currency,
+        discount=sum(line.discount for line in placement.lines),
         subtotal=totals.subtotal,
         fees=totals.fees,
         tax=totals.tax,
@@ -129,6 +133,7 @@ def _placed_items(order_id: UUID, placement: Placement, offers: Sequence[Offer],
                 tier_name=offer.name,
                 quantity=line.quantity,
                 unit_price=line.unit_price,
+                discount=line.discount,
                 subtotal=line.subtotal,
                 fees=line.fees,
                 tax=line.tax,
@@ -172,6 +177,7 @@ def _items(order: Order, receipts: Receipts, *, is_buyer: bool) -> list[ItemBody
             tier_name=item.tier.name,
             quantity=item.quantity,
             unit_price=item.unit_price,
+            discount=item.discount,
             subtotal=item.subtotal,
             fees=item.fees,
             tax=item.tax,

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from domain import approvals, line, orders
 from domain.errors import BusyError
 from domain.line import Pulse
-from domain.orders import Arrival, Purchase, Wish
 from domain.payments import confirmations, refunds
+from domain.purchases import Arrival, Purchase, Wish
 from domain.rules.lifecycle import WAITING
 from domain.rules.states import OrderStage, UserRole
 from web.addresses import API
@@ -21,9 +21,10 @@ from web.openapi import describes, open_blueprint
 from web.order_bodies import order_body, placed_body
 from web.paging import Page, PageArguments, cut
 from web.polling import FAIRNESS_HEAD, add_polling_headers, answer_unchanged, asked_to_wait, is_unchanged, still_moves
-from web.rate_limits import limited
+from web.rate_limits import guessing_limited, limited
 from web.request_ids import request_id
 from web.responses import answer
+from web.schemas.codes import CODE_REFUSALS
 from web.schemas.orders import ConfirmRequest, OrderBody, OrderPath, OrderRequest, RefundRequest
 from web.services import services
 
@@ -53,6 +54,7 @@ MOVED = {202: {**POLL_HEADERS, REPLAYED: "`true` when an earlier request was ans
         "event-cancelled",
         "sale-draining",
         "too-many-waiting",
+        *CODE_REFUSALS,
     ),
     headers={202: {"Location": "Where to poll.", **MOVED[202]}},
     request_headers=KEY_HEADER,
@@ -64,7 +66,8 @@ def submit_order(body: OrderRequest) -> Response:
     if not seats.acquire(timeout=SEAT_SECONDS):
         raise BusyError("So many orders are being taken in that yours would have to wait: send it again.")
     try:
-        return _submit(body)
+        with guessing_limited(body.code):
+            return _submit(body)
     finally:
         seats.release()
 
@@ -72,7 +75,8 @@ def submit_order(body: OrderRequest) -> Response:
 def _submit(body: OrderRequest) -> Response:
     purchase, now = _purchase(body), services().clock.now()
     offers = services().storefront.look([wish.tier_id for wish in purchase.wishes])
-    acceptance, place = services().together.accept(Arrival(purchase, offers, now))
+    code = services().storefront.find_code(purchase.event_id, purchase.code) if purchase.code else None
+    acceptance, place = services().together.accept(Arrival(purchase, offers, now, code))
     order_id, placement = acceptance.order_id, acceptance.placement
     if placement is None:
         response = _show(order_id, status=202)
@@ -106,6 +110,7 @@ def _purchase(body: OrderRequest) -> Purchase:
         billing_name=billing.name if billing else None,
         billing_email=billing.email if billing else None,
         billing_address=address or None,
+        code=body.code,
     )
 
 

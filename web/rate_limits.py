@@ -9,7 +9,8 @@ import ipaddress
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from limits.strategies import FixedWindowRateLimiter, RateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from domain.errors import DomainError
 from settings import Settings
 from web.problems import QUOTA_EXCEEDED, Problem, render
 from web.services import services
@@ -35,6 +37,8 @@ REDIS_TIMEOUT_SECONDS = 0.03
 """A dead Redis costs a request at most this; Flask-Limiter then stays local and looks again after 1, 2, 4 … 32 s."""
 FAILED_LOG_INS = ("5/5 minutes", "50/hour")
 """Wrong passwords for one address: from one network, and from anywhere (NIST SP 800-63B section 3.2.2)."""
+WRONG_CODES = ("10/5 minutes", "500/hour")
+"""Codes that an event has not: of one user, and from one network, behind which there may be many honest ones."""
 PAYOUT_ACCOUNTS = "5/minute"
 """Links to Stripe's onboarding: each keeps a thread waiting for Stripe, and a person needs one at a time."""
 WEBHOOK_TESTS = "30/minute"
@@ -83,25 +87,61 @@ def install(app: Flask, settings: Settings) -> None:
 
 def check_failed_log_ins(email: str) -> None:
     """Refuse to check another password for an address, existing or not, after too many wrong ones."""
-    for item, key in _failed_log_ins(email):
-        if not _ask(partial(_test, item, key)):
-            window = _ask(partial(_look, item, key))
-            raise Problem(
-                "rate-limited",
-                "Too many wrong passwords for this address. Wait, or choose a new password by mail.",
-                headers={"Retry-After": str(_seconds_until(window.reset_time))},
-                type=QUOTA_EXCEEDED,
-                extra={"violated-policies": ["log-ins"]},
-            )
+    detail = "Too many wrong passwords for this address. Wait, or choose a new password by mail."
+    _check_failures(_failed_log_ins(email), "log-ins", detail)
 
 
 def count_failed_log_in(email: str) -> None:
     """Count a wrong password."""
-    for item, key in _failed_log_ins(email):
+    _count_failure(_failed_log_ins(email))
+
+
+@contextmanager
+def guessing_limited(code: str | None) -> Iterator[None]:
+    """Count it if a code that was sent turns out wrong within, and look at none after too many of them."""
+    failures = _wrong_codes() if code is not None else []
+    _check_failures(failures, "codes", "Too many wrong codes. Wait before you try another one.")
+    try:
+        yield
+    except DomainError as refusal:
+        if refusal.code == "code-invalid":
+            _count_failure(failures)
+        raise
+
+
+Failures = Sequence[tuple[RateLimitItem, str]]
+"""What is counted of them, and under which keys."""
+
+
+def _check_failures(failures: Failures, policy: str, detail: str) -> None:
+    for item, key in failures:
+        if not _ask(partial(_test, item, key)):
+            window = _ask(partial(_look, item, key))
+            raise Problem(
+                "rate-limited",
+                detail,
+                headers={"Retry-After": str(_seconds_until(window.reset_time))},
+                type=QUOTA_EXCEEDED,
+                extra={"violated-policies": [policy]},
+            )
+
+
+def _count_failure(failures: Failures) -> None:
+    for item, key in failures:
         _ask(partial(_hit, item, key))
 
 
-def _failed_log_ins(email: str) -> list[tuple[RateLimitItem, str]]:
+def _wrong_codes() -> Failures:
+    if not _limiter().enabled:
+        return []
+    identity = g.get("identity")
+    one, network = (parse(text) for text in WRONG_CODES)
+    # Accounts are cheap: a network's count holds for all of them.
+    found = [(network, f"codes:{_network()}")]
+    return [(one, f"codes:{identity.user_id}"), *found] if identity else found
+
+
+def _failed_log_ins(email: str) -> Failures:
     if not _limiter().enabled:
         return []
     # Nobody's address lies about in Redis.

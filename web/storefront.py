@@ -8,6 +8,7 @@ from uuid import UUID
 from cachetools import TTLCache
 from sqlalchemy.orm import Session
 
+from domain.code_terms import CodeTerms, read_terms
 from domain.line import COUNTED
 from domain.storefront import Offer, read_offers
 from web.groups import Groups
@@ -16,15 +17,17 @@ from web.lines import Lines
 KEPT_SECONDS = 0.25
 """So old may a price or a sold-out answer be; the tier's consumer decides by the rows."""
 TIERS_KEPT = 10_000
+CODES_KEPT = 10_000
 
 
 class Storefront:
-    """Offers of tiers, shared by the threads of a process."""
+    """Offers of tiers, and terms of codes, shared by the threads of a process."""
 
     def __init__(self, open_session: Callable[[], Session], lines: Lines) -> None:
         self._open_session = open_session
         self._lines = lines
         self._kept: TTLCache[UUID, Offer] = TTLCache(TIERS_KEPT, KEPT_SECONDS)
+        self._kept_codes: TTLCache[tuple[UUID, str], CodeTerms | None] = TTLCache(CODES_KEPT, KEPT_SECONDS)
         self._lock = threading.Lock()
         self._groups: Groups[Collection[UUID], Mapping[UUID, Offer]] = Groups(self._read)
 
@@ -32,6 +35,18 @@ class Storefront:
         """Return the offers of these tiers; those that are unknown are left out."""
         found = self._find(tier_ids)
         return found if len(found) == len(tier_ids) else self._groups.ask(tier_ids)
+
+    def find_code(self, event_id: UUID, code: str) -> CodeTerms | None:
+        """Return what an event's code says; None where it has no such code."""
+        key = event_id, code
+        with self._lock:
+            if key in self._kept_codes:
+                return self._kept_codes.get(key)
+        with self._open_session() as session:
+            found = read_terms(session, event_id, code)
+        with self._lock:
+            self._kept_codes[key] = found
+        return found
 
     def _find(self, tier_ids: Collection[UUID]) -> dict[UUID, Offer]:
         with self._lock:

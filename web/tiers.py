@@ -1,9 +1,13 @@
 """Routes of ticket tiers. The rules are in domain/tiers.py, what buyers see in domain/storefront.py."""
 
+from uuid import UUID
+
 from flask import Response
 from sqlalchemy.orm import Session
 
 from domain import catalog, listings, tiers
+from domain.admission import require_valid
+from domain.code_terms import CodeTerms, may_know
 from domain.errors import NotFoundError
 from domain.models import TicketTier
 from domain.ownership import rights_in
@@ -11,9 +15,11 @@ from domain.storefront import Offer, read_event_offers, read_offers
 from web.addresses import API
 from web.auth import current_actor, public
 from web.openapi import describes, open_blueprint
+from web.rate_limits import guessing_limited
 from web.responses import answer, nothing
+from web.schemas.codes import CODE_PROBLEMS
 from web.schemas.events import EventPath
-from web.schemas.tiers import AvailabilityBody, TierBody, TierPath, TierRequest, TiersBody
+from web.schemas.tiers import AvailabilityBody, CodeArgument, TierBody, TierPath, TierRequest, TiersBody
 from web.services import services
 
 blueprint = open_blueprint("tiers", "Kinds of tickets: their price, their limits, and what is left of them.")
@@ -40,15 +46,24 @@ def create_tier(path: EventPath, body: TierRequest) -> Response:
 
 
 @blueprint.get("/events/<uuid:event_id>/tiers", summary="List an event's tiers", responses={200: TiersBody})
+@describes(problems=CODE_PROBLEMS)
 @public
-def list_tiers(path: EventPath) -> Response:
-    """Return the tiers that can be bought; to their promoter and to admins all of them, with what was sold."""
+def list_tiers(path: EventPath, query: CodeArgument) -> Response:
+    """Return the tiers that can be bought, hidden ones to who sends a code; to their promoter all, with what was sold.
+
+    With a code that takes something off, `availability` has the price of one ticket with it.
+    """
+    code = _find_code(path.event_id, query)
     with services().sessions() as session:
         event = listings.read_event(session, current_actor(), path.event_id)
         is_own, now = bool(rights_in(session, event, current_actor())), services().clock.now()
         offers = read_event_offers(session, event.id)
         rows = [tier for tier in catalog.read_tiers(session, event.id) if tier.id in offers]
-        items = [TierBody.of(tier, offers[tier.id], now, is_own=is_own) for tier in rows if is_own or tier.is_active]
+        items = [
+            TierBody.of(tier, offers[tier.id], now, is_own=is_own, code=code)
+            for tier in rows
+            if is_own or (tier.is_active and (not tier.is_hidden or may_know(offers[tier.id], code)))
+        ]
     return answer(TiersBody(items=items))
 
 
@@ -84,13 +99,15 @@ def delete_tier(path: TierPath) -> Response:
 
 
 @blueprint.get("/tiers/<uuid:tier_id>/availability", summary="See what is left", responses={200: AvailabilityBody})
+@describes(problems=CODE_PROBLEMS)
 @public
-def show_availability(path: TierPath) -> Response:
+def show_availability(path: TierPath, query: CodeArgument) -> Response:
     """Return what could be bought at this moment. It is a picture: only an order that was served has a ticket."""
     offer = services().storefront.look([path.tier_id]).get(path.tier_id)
-    if offer is None or not may_see(offer):
+    code = _find_code(offer.event_id, query) if offer is not None else None
+    if offer is None or not (may_see(offer) or may_know(offer, code)):
         raise NotFoundError("tier")
-    return answer(AvailabilityBody.of(offer, services().clock.now()))
+    return answer(AvailabilityBody.of(offer, services().clock.now(), code))
 
 
 @blueprint.post("/tiers/<uuid:tier_id>/pause", summary="Pause a tier", responses={200: TierBody})
@@ -124,6 +141,14 @@ def _show(session: Session, tier: TicketTier) -> TierBody:
     return TierBody.of(tier, offer, services().clock.now(), is_own=True)
 
 
+def _find_code(event_id: UUID, query: CodeArgument) -> CodeTerms | None:
+    """Return the code that was sent, if any; a wrong one is refused, and counted."""
+    if query.code is None:
+        return None
+    with guessing_limited(query.code):
+        return require_valid(services().storefront.find_code(event_id, query.code), services().clock.now())
+
+
 def may_see(offer: Offer) -> bool:
     """Tell whether the caller may know of a tier: everybody of a public one, else its promoter, their team and admins.
 
@@ -132,4 +157,4 @@ def may_see(offer: Offer) -> bool:
     if offer.is_public:
         return True
     with services().sessions() as session:
-        return listings.is_visible(session, current_actor(), offer.event_id)
+        return listings.is_insider(session, current_actor(), offer.event_id)

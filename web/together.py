@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from domain.errors import NotFoundError
 from domain.line import Place, Pulse, take_pulses
 from domain.order_groups import accept_together
-from domain.orders import Acceptance, Arrival
+from domain.orders import Acceptance
+from domain.purchases import Arrival
 from domain.rules.admission import AdmissionLimits
 from web.groups import Groups
 from web.lines import Lines

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from domain import code_counters
 from domain.buyers import write_to_buyer
 from domain.messages import RenderTickets, ServeTier, announce
 from domain.models import OrderItem, TicketTier
@@ -21,6 +22,12 @@ def recount(session: Session, tier_id: UUID) -> bool:
     """Ask the tier's consumer to count its rows again."""
     session.execute(update(TicketTier).where(TicketTier.id == tier_id).values(recount_due=True))
     return ring_tier(session, tier_id)
+
+
+def recount_code(session: Session, code_id: UUID) -> bool:
+    """Count again what was taken with a code, under the lock that its tiers' consumers take."""
+    code_counters.recount(session, code_id)
+    return True
 
 
 def ring_tier(session: Session, tier_id: UUID) -> bool:

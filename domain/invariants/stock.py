@@ -1,4 +1,4 @@
-"""Invariants of the tiers: their counters, their owners, and the line before them.
+"""Invariants of the tiers and codes: their counters, their owners, and the line before them.
 
 Of a tier's public log only its length and its end are checked: the hashes in between are for the published checker.
 """
@@ -34,6 +34,27 @@ _COUNTERS_EQUAL_ROWS = text("""
     WHERE tier.event_id = ANY(:event_ids)
       AND (tier.reserved, tier.sold) <> (coalesce(counted.reserved, 0), coalesce(counted.sold, 0))
     ORDER BY tier.id LIMIT :most
+""")
+
+# Likewise: whoever changes an item that was bought with a code changes the code's counters with it.
+_CODES_EQUAL_ROWS = text("""
+    WITH counted AS (
+        SELECT item.code_id, count(DISTINCT item.order_id) AS uses, sum(item.quantity - item.returned) AS tickets
+        FROM codes JOIN order_items AS item ON item.code_id = codes.id
+        WHERE codes.event_id = ANY(:event_ids)
+          AND item.inventory_state IN ('reserved', 'sold') AND item.quantity > item.returned
+        GROUP BY item.code_id
+    )
+    SELECT codes.id, codes.code AS name,
+        format('%s uses and %s tickets, by its rows %s and %s', codes.uses, codes.tickets,
+               coalesce(counted.uses, 0), coalesce(counted.tickets, 0)) AS fault,
+        -- A recount cannot write what its CHECKs forbid.
+        coalesce(counted.uses <= codes.max_uses, true) AND coalesce(counted.tickets <= codes.max_tickets, true)
+            AS can_heal
+    FROM codes LEFT JOIN counted ON counted.code_id = codes.id
+    WHERE codes.event_id = ANY(:event_ids)
+      AND (codes.uses, codes.tickets) <> (coalesce(counted.uses, 0), coalesce(counted.tickets, 0))
+    ORDER BY codes.id LIMIT :most
 """)
 
 _TICKETS_WITHIN_SOLD = text("""
@@ -128,6 +149,7 @@ _LOG_IS_WHOLE = text("""
 INVARIANTS = (
     Invariant("never_oversold", "No tier has given more than it has.", _NEVER_OVERSOLD),
     Invariant("counters_equal_rows", "A tier's counters are what its rows say.", _COUNTERS_EQUAL_ROWS, heals.recount),
+    Invariant("codes_equal_rows", "A code's counters are what its rows say.", _CODES_EQUAL_ROWS, heals.recount_code),
     Invariant("tickets_within_sold", "No tier has more live tickets than it has sold.", _TICKETS_WITHIN_SOLD),
     Invariant("served_in_sequence", "Nobody is decided before those who came earlier.", _SERVED_IN_SEQUENCE),
     Invariant("log_is_whole", "A tier's public log is whole, up to its head.", _LOG_IS_WHOLE),

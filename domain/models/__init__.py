@@ -7,12 +7,14 @@ from domain.models.audit import AuditLog, AuditPersonalValue
 from domain.models.base import Base
 from domain.models.catalog import Event, TicketTier
 from domain.models.check_ins import CheckInScan, DoorCount
+from domain.models.codes import Code
 from domain.models.fairness import FairnessEntry
 from domain.models.hooks import WebhookDelivery, WebhookEndpoint
+from domain.models.idempotency import IdempotencyKey
 from domain.models.inspections import Inspection
 from domain.models.mailings import Mailing, MailSuppression, Unsubscription
 from domain.models.notifications import EmailNotification
-from domain.models.orders import IdempotencyKey, Order, OrderItem, TimelineEntry
+from domain.models.orders import Order, OrderItem, TimelineEntry
 from domain.models.payments import LedgerEntry, PaymentFeed, PaymentTransaction, Statement, WebhookEvent
 from domain.models.tickets import Ticket
 from domain.models.transfers import TicketTransfer
@@ -26,6 +28,7 @@ __all__ = [
     "AuditPersonalValue",
     "Base",
     "CheckInScan",
+    "Code",
     "DoorCount",
     "EmailNotification",
     "Event",

@@ -183,6 +183,8 @@ class TicketTier(Identified, Timestamped, Base):
     requires_approval: Mapped[bool] = mapped_column(default=False)
     sort_order: Mapped[int] = mapped_column(default=0)
     is_active: Mapped[bool] = mapped_column(default=True)
+    is_hidden: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Seen and bought only by who has a code that opens it."""
     is_paused: Mapped[bool] = mapped_column(default=False)
     """Pause stops serving, not accepting and not settling."""
     is_draining: Mapped[bool] = mapped_column(server_default=text("false"), default=False)

@@ -30,6 +30,7 @@ from domain.models.base import (
     value_enum,
 )
 from domain.models.catalog import Event, TicketTier
+from domain.models.codes import Code
 from domain.rules.states import (
     InventoryState,
     OrderReason,
@@ -183,6 +184,15 @@ class Order(Identified, Timestamped, Base):
         return self.payment_status is PaymentStatus.COMPLETED
 
     @property
+    def discount(self) -> int:
+        return sum(item.discount for item in self.items)
+
+    @property
+    def code(self) -> str | None:
+        """The code that was sent with it."""
+        return next((item.code.code for item in self.items if item.code is not None), None)
+
+    @property
     def total_tickets(self) -> int:
         return sum(item.quantity for item in self.items)
 
@@ -217,13 +227,19 @@ class OrderItem(Identified, Base):
     """122 random bits, told to the buyer in the receipt: they hide the order in the public log (domain/fairness.py)."""
     withdrawal: Mapped[int | None]
     """Of an item that left the line undecided: its number among those of its tier, given by the consumer."""
+    code_id: Mapped[UUID | None] = mapped_column(ForeignKey("codes.id"))
+    """The code with which it was bought, where that is for its tier; frozen like the price."""
 
     order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
     tier: Mapped[TicketTier] = relationship(lazy="raise")
+    code: Mapped[Code | None] = relationship(lazy="raise")
 
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity"),
-        CheckConstraint("subtotal = unit_price * quantity", name="subtotal"),
+        CheckConstraint(
+            "subtotal = unit_price * quantity OR code_id IS NOT NULL AND subtotal BETWEEN 0 AND unit_price * quantity",
+            name="subtotal",
+        ),
         CheckConstraint("unit_price >= 0 AND fees >= 0 AND absorbed_fees >= 0 AND tax >= 0", name="amounts"),
         CheckConstraint("desired_state IN ('sold', 'released', 'reserved')", name="desired_state_wish"),
         CheckConstraint("returned BETWEEN 0 AND quantity", name="returned"),
@@ -247,7 +263,14 @@ class OrderItem(Identified, Base):
             unique=True,
             postgresql_where=text("withdrawal IS NOT NULL"),
         ),
+        # Counting again what was taken with a code, and deleting one that nobody has.
+        Index("ix_order_items_code_id", "code_id", postgresql_where=text("code_id IS NOT NULL")),
     )
+
+    @property
+    def discount(self) -> int:
+        """What a code took off."""
+        return self.unit_price * self.quantity - self.subtotal
 
 
 class TimelineEntry(Base):
@@ -260,23 +283,3 @@ class TimelineEntry(Base):
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     kind: Mapped[str]
     data: Mapped[JSONObject] = mapped_column(server_default=EMPTY_OBJECT, default=dict)
-
-
-class IdempotencyKey(Base):
-    """The first answer to a repeatable request other than a submit, kept to be given again."""
-
-    __tablename__ = "idempotency_keys"
-
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
-    key: Mapped[str] = mapped_column(primary_key=True)
-    fingerprint: Mapped[str]
-    """SHA-256 over method, path and body."""
-    response_status: Mapped[int]
-    response_body: Mapped[JSONObject]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-    __table_args__ = (
-        CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
-        # The sweep deletes what is older than a day.
-        Index("ix_idempotency_keys_created_at", "created_at"),
-    )

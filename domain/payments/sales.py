@@ -147,7 +147,7 @@ def _attempts(event_id: UUID) -> CTE:
 
 
 def _tickets(event_id: UUID) -> CTE:
-    price = OrderItem.unit_price
+    price = _share(Ticket.position) - _share(Ticket.position - 1)
     is_valid = Ticket.status == TicketStatus.VALID
     is_used = Ticket.status == TicketStatus.USED
     return (
@@ -166,6 +166,12 @@ def _tickets(event_id: UUID) -> CTE:
         .group_by(Ticket.order_id)
         .cte("tickets")
     )
+
+
+def _share(position: Any) -> ColumnElement[int]:
+    """Return what the tickets up to a position cost, rounded half up: all together cost what is left of a discount."""
+    share: ColumnElement[int] = (2 * OrderItem.subtotal * position + OrderItem.quantity) // (2 * OrderItem.quantity)
+    return share
 
 
 def _sum(amount: Any, *conditions: ColumnElement[bool]) -> ColumnElement[int]:

@@ -14,7 +14,7 @@ _WHOLE_BPS = 10_000
 class Terms:
     """An event's terms: rates in basis points, the fixed fee in minor units per paid ticket.
 
-    `step` is that of the event's currency, `money.charge_step`.
+    `step` and `minimum` are those of the event's currency, `money.charge_step` and `money.minimum_charge`.
     """
 
     fee_rate_bps: int
@@ -22,11 +22,23 @@ class Terms:
     absorbs_fees: bool
     tax_rate_bps: int
     step: int = 1
+    minimum: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """What a code takes off: a share of the line in basis points, or minor units per ticket; one of them is null."""
+
+    bps: int | None = None
+    amount: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The price of one item: `fees` are the buyer's, `absorbed_fees` the promoter's; one of them is zero."""
+    """The price of one item: `fees` are the buyer's, `absorbed_fees` the promoter's; one of them is zero.
+
+    `subtotal` is what is left of `quantity` at `unit_price` after the discount.
+    """
 
     unit_price: int
     quantity: int
@@ -34,6 +46,11 @@ class Line:
     fees: int
     absorbed_fees: int
     tax: int
+
+    @property
+    def discount(self) -> int:
+        """What a code took off."""
+        return self.unit_price * self.quantity - self.subtotal
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +69,13 @@ class Totals:
         return self.fees + self.absorbed_fees
 
 
-def price_line(unit_price: int, quantity: int, terms: Terms) -> Line:
-    """Price `quantity` tickets of `unit_price` each; free tickets carry neither fee nor tax."""
+def price_line(unit_price: int, quantity: int, terms: Terms, discount: Discount | None = None) -> Line:
+    """Price `quantity` tickets of `unit_price` each, less the discount; free tickets carry neither fee nor tax."""
     subtotal = unit_price * quantity
+    if discount is not None:
+        subtotal = _discounted(subtotal, quantity, terms, discount)
     fixed = terms.fee_fixed * quantity * _WHOLE_BPS
-    platform = _rounded(subtotal * terms.fee_rate_bps + fixed, terms.step) if unit_price else 0
+    platform = _rounded(subtotal * terms.fee_rate_bps + fixed, terms.step) if subtotal else 0
     fees, absorbed = (0, platform) if terms.absorbs_fees else (platform, 0)
     # Exclusive tax, on what the buyer pays before it.
     tax = _rounded((subtotal + fees) * terms.tax_rate_bps, terms.step)
@@ -81,6 +100,28 @@ def covers_fees(unit_price: int, terms: Terms) -> bool:
     if not terms.absorbs_fees or unit_price == 0:
         return True
     return unit_price * (_WHOLE_BPS - terms.fee_rate_bps) >= terms.fee_fixed * _WHOLE_BPS
+
+
+def _discounted(full: int, quantity: int, terms: Terms, discount: Discount) -> int:
+    """Return what is left of a line's full price: nothing, or at least what can be charged and pays absorbed fees.
+
+    Where the discount would leave less than that, but something, that is what the line costs (docs/adr/0025).
+    """
+    if discount.amount is not None:
+        off = discount.amount * quantity
+    else:
+        off = _rounded(full * (discount.bps or 0), terms.step)
+    left = max(full - off, 0)
+    return left and min(max(left, _least(quantity, terms)), full)
+
+
+def _least(quantity: int, terms: Terms) -> int:
+    """Return the least that a line may cost if it costs anything, a multiple of the step."""
+    least, kept_bps = terms.minimum, _WHOLE_BPS - terms.fee_rate_bps
+    if terms.absorbs_fees and kept_bps:
+        # Rounded up, as in `covers_fees`.
+        least = max(least, -(-terms.fee_fixed * quantity * _WHOLE_BPS // kept_bps))
+    return -(-least // terms.step) * terms.step
 
 
 def _rounded(ten_thousandths: int, step: int) -> int:

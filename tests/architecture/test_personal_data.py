@@ -12,6 +12,7 @@ IMPERSONAL = {
     "audit_logs": "action entity_type old_data new_data request_id",
     "audit_personal_values": "field",
     "check_in_scans": "nonce fingerprint gate",
+    "codes": "code tier_ids",
     "door_counts": "gate",
     "email_notifications": "template purpose provider_message_id",
     "events": "title slug description category tags timezone venue_name address_line1 address_line2 city region "

@@ -39,6 +39,9 @@ POST   /api/v1/auth/verify-email                   public [accounts]
 POST   /api/v1/auth/verify-email/resend            user [accounts]
 POST   /api/v1/check-ins                           admin+promoter+user fresh
 POST   /api/v1/check-ins/<uuid:scan_id>/undo       admin+promoter+user fresh
+DELETE /api/v1/codes/<uuid:code_id>                user
+GET    /api/v1/codes/<uuid:code_id>                user
+PATCH  /api/v1/codes/<uuid:code_id>                user
 GET    /api/v1/events                              public
 POST   /api/v1/events                              admin+promoter
 DELETE /api/v1/events/<uuid:event_id>              user
@@ -46,6 +49,11 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              user
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      user
+GET    /api/v1/events/<uuid:event_id>/codes        user
+POST   /api/v1/events/<uuid:event_id>/codes        user
+POST   /api/v1/events/<uuid:event_id>/codes/batch  user
+GET    /api/v1/events/<uuid:event_id>/disputes     user
+GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/announcements user
 POST   /api/v1/events/<uuid:event_id>/announcements user
 GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id> user
@@ -54,8 +62,6 @@ GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/previ
 POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/send user
 GET    /api/v1/events/<uuid:event_id>/mail         user
 GET    /api/v1/events/<uuid:event_id>/mail/undeliverable user
-GET    /api/v1/events/<uuid:event_id>/disputes     user
-GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
 GET    /api/v1/events/<uuid:event_id>/door         user
 GET    /api/v1/events/<uuid:event_id>/door-list    user

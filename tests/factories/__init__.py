@@ -15,6 +15,7 @@ from tests.factories.analytics import AnalyticsRefreshFactory
 from tests.factories.audit import AuditLogFactory, AuditPersonalValueFactory, InspectionFactory
 from tests.factories.base import bound_to
 from tests.factories.catalog import ApprovalNoticeFactory, EventFactory, TicketTierFactory
+from tests.factories.codes import CodeFactory
 from tests.factories.fairness import FairnessEntryFactory
 from tests.factories.hooks import WebhookDeliveryFactory, WebhookEndpointFactory
 from tests.factories.mailings import MailingFactory, MailSuppressionFactory, UnsubscriptionFactory
@@ -38,6 +39,7 @@ __all__ = [
     "AuditLogFactory",
     "AuditPersonalValueFactory",
     "CheckInScanFactory",
+    "CodeFactory",
     "DoorCountFactory",
     "EmailNotificationFactory",
     "EventFactory",

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from domain.models import Event, IdempotencyKey, Order, OrderItem, TimelineEntry
 from domain.models.base import SALE_SEQUENCE
 from domain.rules.lifecycle import CONFIRMED, HOLDING, PAYABLE, status_of
-from domain.rules.pricing import Terms, add_up, price_line
+from domain.rules.pricing import Discount, Terms, add_up, price_line
 from domain.rules.states import InventoryState, OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus
 from tests.factories.accounts import UserFactory
 from tests.factories.base import RowFactory, current_session, from_now
@@ -24,10 +24,10 @@ INTENDED = {*PAYABLE, OrderStage.EXPIRING, *CONFIRMED}
 
 
 class OrderFactory(RowFactory):
-    """`OrderFactory(stage=…, tier=tier, quantity=2)`, or `contents={tier: 2, other: 1}`.
+    """`OrderFactory(stage=…, tier=tier, quantity=2)`, or `contents={tier: 2, other: 1}`, bought with a `code`.
 
-    The tiers' counters change with it. Where its stage implies them, the order has its payment attempt, ledger entries
-    and tickets too, unless `with_payment` or `with_tickets` is false.
+    The tiers' and the code's counters change with it. Where its stage implies them, the order has its payment attempt,
+    ledger entries and tickets too, unless `with_payment` or `with_tickets` is false.
     """
 
     class Meta:
@@ -38,6 +38,7 @@ class OrderFactory(RowFactory):
         quantity = 1
 
     contents = factory.LazyAttribute(lambda order: {order.tier or TicketTierFactory(): order.quantity})
+    code = None
     with_payment = True
     with_tickets = True
 
@@ -69,13 +70,15 @@ class OrderFactory(RowFactory):
     idempotency_fingerprint = factory.LazyAttribute(lambda order: "0" * 64 if order.idempotency_key else None)
 
     @classmethod
-    def _create(cls, model_class, *args, contents, with_payment, with_tickets, **values):
-        lines = _price(values["event"], contents)
+    def _create(cls, model_class, *args, contents, code, with_payment, with_tickets, **values):
+        lines = _price(values["event"], contents, code)
         totals = add_up([line for _, line in lines])
         for name in ("subtotal", "fees", "absorbed_fees", "tax", "total"):
             values.setdefault(name, getattr(totals, name))
         states = _inventory_states(OrderStage(values["stage"]), values["reason"], len(lines))
-        items = [_item(tier, line, state, values) for (tier, line), state in zip(lines, states, strict=True)]
+        items = [_item(tier, line, state, values, code) for (tier, line), state in zip(lines, states, strict=True)]
+        if code is not None:
+            _count(code, items)
         order = super()._create(model_class, *args, items=items, **values)
         if with_payment and order.total > 0 and order.stage in INTENDED:
             record_payment(order)
@@ -115,9 +118,17 @@ def _never_held(stage, reason):
     return stage in {*UNSERVED, OrderStage.PARTLY_HELD} or reason in REFUSALS
 
 
-def _price(event, contents):
+def _price(event, contents, code):
     terms = Terms(event.fee_rate_bps, event.fee_fixed, event.absorbs_fees, event.tax_rate_bps)
-    return [(tier, price_line(tier.price, quantity, terms)) for tier, quantity in contents.items()]
+    discount = Discount(code.discount_bps, code.discount_amount) if code else None
+    return [(tier, price_line(tier.price, quantity, terms, discount)) for tier, quantity in contents.items()]
+
+
+def _count(code, items):
+    """Count what the order takes with its code, which is for all of its tiers."""
+    taken = [item.quantity for item in items if item.inventory_state in {InventoryState.RESERVED, InventoryState.SOLD}]
+    code.uses += bool(taken)
+    code.tickets += sum(taken)
 
 
 def _inventory_states(stage, reason, count):
@@ -134,7 +145,7 @@ def _inventory_states(stage, reason, count):
     return [InventoryState.REFUSED if reason in REFUSALS else InventoryState.RELEASED] * count
 
 
-def _item(tier, line, state, order):
+def _item(tier, line, state, order, code):
     if state is InventoryState.RESERVED:
         tier.reserved += line.quantity
     if state is InventoryState.SOLD:
@@ -149,4 +160,5 @@ def _item(tier, line, state, order):
         absorbed_fees=line.absorbed_fees,
         tax=line.tax,
         inventory_state=state,
+        code=code,
     )

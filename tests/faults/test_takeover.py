@@ -17,7 +17,8 @@ from sqlalchemy import text
 
 from adapters.database import open_sessions
 from adapters.queue import Dispatcher, open_queue_app
-from domain.orders import Arrival, Purchase, Wish, accept
+from domain.orders import accept
+from domain.purchases import Arrival, Purchase, Wish
 from domain.rules.admission import AdmissionLimits
 from domain.storefront import read_offers
 from domain.tier_work import lock_key

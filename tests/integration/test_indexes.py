@@ -4,6 +4,7 @@ from hashlib import md5
 from io import BytesIO
 from pathlib import Path
 from resource import getpagesize
+from types import SimpleNamespace
 
 import pytest
 from alembic import command
@@ -18,6 +19,7 @@ from domain import (
     attendees,
     audit,
     check_in_records,
+    code_counters,
     deletions,
     door,
     erasure,
@@ -263,6 +265,14 @@ QUESTIONS = {
     "the limit per person": (
         lambda session: person_limits.count_per_person(session, [(TIER, PERSON), (TIER, key("user", 7))]),
         {"ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
+    ),
+    "what orders hold with their codes": (
+        lambda session: code_counters.lock(session, [SimpleNamespace(code_id=key("event", 1), order_id=ORDER)]),
+        {"uq_order_items_order_id_tier_id"},
+    ),
+    "what people hold with codes": (
+        lambda session: code_counters.count_by_person(session, [ORDER, key("order", 60_000)]),
+        {"pk_orders", "ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
     ),
     "the siblings of an order": (
         lambda session: allocation_records.find_siblings(session, [ORDER], [key("item", 50_000)]),

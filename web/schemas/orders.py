@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from domain.rules.places import Outlook
 from domain.rules.states import OrderReason, OrderSource, OrderStage, OrderStatus, PaymentStatus, TicketStatus
 from web.schemas.base import CountryCode, EmailAddress, Line, PathArguments, PositiveCount, RequestBody, ResponseBody
+from web.schemas.codes import SentCode
 from web.schemas.fairness import HeadBody, ReceiptBody
 from web.schemas.order_examples import ORDER, PURCHASE, TICKET_ID
 
@@ -65,10 +66,11 @@ class BillingBody(RequestBody):
 class OrderRequest(RequestBody):
     """A purchase: all of it or nothing."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [PURCHASE, {**PURCHASE, "code": "harbour-10"}]})
 
     event_id: UUID
     items: Annotated[list[ItemRequest], Field(min_length=1, max_length=TIERS_PER_ORDER)]
+    code: Annotated[SentCode | None, Field(description="A discount or access code of the event, in any case.")] = None
     billing: BillingBody | None = None
 
     @model_validator(mode="after")
@@ -163,7 +165,8 @@ class AmountsBody(ResponseBody):
     """Integer minor units of `currency`."""
 
     currency: str
-    subtotal: int
+    discount: Annotated[int, Field(description="What the code took off.")]
+    subtotal: Annotated[int, Field(description="What is left of the tickets' prices after it.")]
     fees: int
     tax: int
     total: int
@@ -176,7 +179,8 @@ class ItemBody(ResponseBody):
     tier_id: UUID
     tier_name: str
     quantity: int
-    unit_price: int
+    unit_price: Annotated[int, Field(description="Before the discount.")]
+    discount: int
     subtotal: int
     fees: int
     tax: int
@@ -231,6 +235,7 @@ class OrderBody(ResponseBody):
     payment_status: PaymentStatus
     source: OrderSource
     sequence: Annotated[int, Field(description="The number in the line that all buyers share.")]
+    code: Annotated[str | None, Field(description="The code that was sent with it.")]
     queue: QueueBody | None
     hold: HoldBody | None
     payment: PaymentBody | None

@@ -6,12 +6,15 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from domain.code_terms import CodeTerms
 from domain.models import TicketTier
 from domain.rules.money import MAXIMUM_CHARGE
+from domain.rules.pricing import price_line
 from domain.storefront import Offer
 from domain.tiers import TierDetails
 from web.addresses import API
-from web.schemas.base import Count, Line, Moment, PathArguments, RequestBody, ResponseBody, Text
+from web.schemas.base import Count, Line, Moment, PathArguments, QueryArguments, RequestBody, ResponseBody, Text
+from web.schemas.codes import SentCode
 
 TICKETS_PER_ORDER = 100
 Name = Annotated[Line, StringConstraints(max_length=100)]
@@ -30,6 +33,7 @@ _DETAILS: dict[str, Any] = {
     "requires_approval": False,
     "sort_order": 0,
     "is_active": True,
+    "is_hidden": False,
 }
 _ID, _EVENT_ID = "0199c2f0-8a00-7c3e-9b1f-2a4c6e8f0b1d", "0199c2f0-7d6a-7c3e-9b1f-2a4c6e8f0b1d"
 _AVAILABILITY: dict[str, Any] = {
@@ -43,6 +47,7 @@ _AVAILABILITY: dict[str, Any] = {
     "sale_starts_at": "2027-03-01T09:00:00Z",
     "sale_ends_at": "2027-06-05T21:00:00Z",
     "price": 24500,
+    "price_with_code": None,
     "currency": "DKK",
     "min_per_order": 1,
     "max_per_order": 8,
@@ -73,6 +78,12 @@ class TierPath(PathArguments):
     tier_id: UUID
 
 
+class CodeArgument(QueryArguments):
+    """What else the reader has in hand."""
+
+    code: Annotated[SentCode | None, Field(description="A discount or access code of the event.")] = None
+
+
 class TierRequest(RequestBody):
     """All that a promoter says about a tier. `PUT` replaces the whole: what is left out takes its default."""
 
@@ -95,6 +106,7 @@ class TierRequest(RequestBody):
     requires_approval: Annotated[bool, Field(description="Each order waits for the promoter's yes.")] = False
     sort_order: Annotated[int, Field(ge=0, le=10_000)] = 0
     is_active: bool = True
+    is_hidden: Annotated[bool, Field(description="Shown and sold only to who sends a code that opens it.")] = False
 
     def details(self) -> TierDetails:
         """Return what the domain keeps."""
@@ -125,14 +137,17 @@ class AvailabilityBody(ResponseBody):
     sale_starts_at: datetime | None
     sale_ends_at: datetime
     price: int
+    price_with_code: Annotated[
+        int | None, Field(description="Of one ticket with the `code` that was sent, where it lowers the price.")
+    ]
     currency: str
     min_per_order: int
     max_per_order: int
     links: AvailabilityLinks
 
     @classmethod
-    def of(cls, offer: Offer, now: datetime) -> Self:
-        """Return what an offer means at this moment."""
+    def of(cls, offer: Offer, now: datetime, code: CodeTerms | None = None) -> Self:
+        """Return what an offer means at this moment, to who has this code."""
         event = f"{API}/events/{offer.event_id}"
         return cls(
             tier_id=offer.tier_id,
@@ -145,6 +160,7 @@ class AvailabilityBody(ResponseBody):
             sale_starts_at=offer.sale_starts_at,
             sale_ends_at=min(offer.sale_ends_at or offer.event_ends_at, offer.event_ends_at),
             price=offer.unit_price,
+            price_with_code=_price_with(code, offer),
             currency=offer.currency,
             min_per_order=offer.min_per_order,
             max_per_order=offer.max_per_order,
@@ -176,6 +192,7 @@ class TierBody(ResponseBody):
     requires_approval: bool
     sort_order: int
     is_active: bool
+    is_hidden: bool
     quantity: Annotated[int | None, Field(description="Null for others than its promoter, like all that follows.")] = (
         None
     )
@@ -189,12 +206,18 @@ class TierBody(ResponseBody):
     availability: AvailabilityBody
 
     @classmethod
-    def of(cls, tier: TicketTier, offer: Offer, now: datetime, *, is_own: bool) -> Self:
-        """Return what is told about a tier to its promoter, or to anybody."""
+    def of(cls, tier: TicketTier, offer: Offer, now: datetime, *, is_own: bool, code: CodeTerms | None = None) -> Self:
+        """Return what is told about a tier to its promoter, or to anybody who has this code."""
         shown = cls.model_fields.keys() - {"currency", "availability"} - (set() if is_own else _OWN)
         values = {name: getattr(tier, name) for name in shown}
-        availability = AvailabilityBody.of(offer, now)
+        availability = AvailabilityBody.of(offer, now, code)
         return cls.model_validate({**values, "currency": offer.currency, "availability": availability})
+
+
+def _price_with(code: CodeTerms | None, offer: Offer) -> int | None:
+    if code is None or code.discount is None or not code.is_for(offer):
+        return None
+    return price_line(offer.unit_price, 1, offer.terms, code.discount).subtotal
 
 
 _OWN = {"quantity", "desired_quantity", "quantity_refusal", "sold", "reserved", "percent_sold"}

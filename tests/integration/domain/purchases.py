@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 from domain import orders
 from domain.errors import DomainError
 from domain.models import Order
-from domain.orders import Arrival, Purchase, Wish
+from domain.purchases import Arrival, Purchase, Wish
 from domain.rules.admission import AdmissionLimits
 from domain.storefront import read_offers
 from tests.factories import UserFactory

@@ -8,12 +8,13 @@ from sqlalchemy.orm import sessionmaker
 from uuid_utils.compat import uuid7
 
 from adapters.database import open_statements
-from domain.errors import KeyReusedError, SoldOutError
+from domain.code_terms import read_terms
+from domain.errors import InvalidError, KeyReusedError, SoldOutError
 from domain.messages import ServeTier
 from domain.models import Order
 from domain.order_groups import accept_together
 from domain.orders import accept
-from tests.factories import TicketTierFactory, bound_to
+from tests.factories import CodeFactory, TicketTierFactory, bound_to
 from tests.integration.domain.purchases import LIMITS, arrival_of, purchase_of
 from tests.integration.market import until
 
@@ -98,6 +99,23 @@ def test_one_that_the_database_refuses_hurts_nobody(sessions, statements, arrive
     assert not outcomes[2].replayed
     assert count(sessions) == 2
     assert set(announced) == {ServeTier(good.purchase.wishes[0].tier_id)}
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_code_that_has_been_deleted_since_is_told_to_who_sent_it(sessions, statements, arrive, others):
+    late, *rest = arrive(1 + others)
+    with sessions.begin() as session, bound_to(session):
+        code = CodeFactory(event_id=late.purchase.event_id)
+        terms = read_terms(session, code.event_id, code.code)
+        session.flush()
+        session.delete(code)
+    outcome, *accepted = accept_together(
+        statements, LIMITS, [replace(changed(late, code=code.code), code=terms), *rest]
+    )
+    assert isinstance(outcome, InvalidError)
+    assert (outcome.code, outcome.pointer) == ("code-invalid", "/code")
+    assert [each.replayed for each in accepted] == [False] * others
+    assert count(sessions) == others
 
 
 def test_alone_it_is_refused_as_it_is(statements, arrive):

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from domain.errors import BusyError, ConflictError, InvalidError, SoldOutError, TooManyWaitingError
 from domain.models import Order
-from domain.orders import Wish
+from domain.purchases import Wish
 from domain.rules.states import EventStatus, OrderStage
 from tests.factories import EventFactory, OrderFactory, TicketTierFactory, UserFactory, WaitlistFactory, bound_to
 from tests.integration.domain.purchases import LIMITS, NOW, accept, purchase_of

@@ -11,7 +11,7 @@ from domain import orders
 from domain.errors import ConflictError, KeyReusedError
 from domain.messages import ServeTier
 from domain.models import Event, Order, OrderItem, TicketTier, TimelineEntry
-from domain.orders import Wish
+from domain.purchases import Wish
 from domain.rules.states import InventoryState, OrderStage, OrderStatus, PaymentStatus
 from tests.factories import EventFactory, TicketTierFactory, UserFactory, bound_to
 from tests.integration.domain.purchases import LIMITS, NOW, accept, arrival_of, purchase_of, read

@@ -28,7 +28,7 @@ def test_an_offer_is_the_tier_with_what_its_event_says(session, rows):
     tier = TicketTierFactory(event=event, price=4500, quantity=10, sold=3, reserved=2, max_per_person=4)
     offer = offer_of(session, tier)
     assert (offer.event_id, offer.unit_price, offer.currency, offer.max_per_person) == (event.id, 4500, "EUR", 4)
-    assert offer.terms == Terms(fee_rate_bps=250, fee_fixed=50, absorbs_fees=True, tax_rate_bps=1900)
+    assert offer.terms == Terms(fee_rate_bps=250, fee_fixed=50, absorbs_fees=True, tax_rate_bps=1900, minimum=50)
     assert (offer.available, offer.is_sold_out, offer.is_public) == (5, False, True)
 
 

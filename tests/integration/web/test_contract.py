@@ -33,6 +33,7 @@ from domain.rules.states import (
 )
 from tests.factories import (
     CheckInScanFactory,
+    CodeFactory,
     EmailNotificationFactory,
     EventFactory,
     OrderFactory,
@@ -104,6 +105,7 @@ def world(sessions):
             "entry_id": [entry.id],
             "scan_id": [used.id, CheckInScanFactory(ticket=None, event_id=event.id, **REFUSED).id],
             "transfer_id": [TicketTransferFactory(recipient_email=buyer.email).id for _ in range(2)],
+            "code_id": [CodeFactory(event_id=event.id).id],
             "promoter_id": [promoter.id, PromoterFactory(verification_status=VerificationStatus.PENDING).id],
             "member_id": [TeamMemberFactory(promoter_id=promoter.id).id],
             "webhook_id": [endpoint.id],

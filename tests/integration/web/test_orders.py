@@ -96,6 +96,7 @@ class TestSubmit:
         }
         assert body["amounts"] == {
             "currency": "EUR",
+            "discount": 0,
             "subtotal": 9000,
             "fees": 325,
             "tax": 1772,

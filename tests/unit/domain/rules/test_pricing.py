@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.rules.money import CHARGE_STEPS, MINIMUM_CHARGES, charge_step, exponent, minimum_charge, written
-from domain.rules.pricing import Line, Terms, Totals, add_up, covers_fees, price_line
+from domain.rules.pricing import Discount, Line, Terms, Totals, add_up, covers_fees, price_line
 
 PRICES = st.integers(0, 99_999_999)
 QUANTITIES = st.integers(1, 100)
@@ -136,3 +136,64 @@ def test_the_smallest_charge_is_the_providers() -> None:
 def test_what_can_be_charged_at_all_is_the_providers() -> None:
     assert [charge_step(currency) for currency in ("EUR", "JPY", "KWD", "ISK", "UGX")] == [1, 1, 10, 100, 100]
     assert [currency for currency, least in MINIMUM_CHARGES.items() if least % charge_step(currency)] == []
+
+
+DISCOUNTS = st.builds(Discount, bps=st.integers(1, 10_000)) | st.builds(Discount, amount=st.integers(1, 99_999_999))
+
+
+def test_a_share_is_rounded_once_for_the_line_and_fees_and_tax_follow_what_is_left() -> None:
+    terms = Terms(fee_rate_bps=250, fee_fixed=50, absorbs_fees=False, tax_rate_bps=2500, minimum=50)
+    line = price_line(1999, 3, terms, Discount(bps=1500))
+    # 15 % of 59.97 is 8.9955, so 9.00; fee 2.5 % of 50.97 is 1.27425, and 3 x 0.50; tax 25 % of 53.74 is 13.435.
+    assert line == Line(1999, 3, subtotal=5097, fees=277, absorbed_fees=0, tax=1344)
+    assert line.discount == 900
+
+
+@pytest.mark.parametrize(
+    ("discount", "left"),
+    [
+        (Discount(amount=300), 1400),
+        (Discount(amount=999), 50),
+        (Discount(amount=1000), 0),
+        (Discount(amount=1001), 0),
+        (Discount(bps=10_000), 0),
+        (Discount(bps=9_990), 50),
+        (Discount(bps=9_700), 60),
+    ],
+)
+def test_a_line_costs_nothing_or_what_can_be_charged(discount: Discount, left: int) -> None:
+    terms = Terms(fee_rate_bps=1000, fee_fixed=0, absorbs_fees=False, tax_rate_bps=0, minimum=50)
+    assert price_line(1000, 2, terms, discount).subtotal == left
+
+
+def test_absorbed_fees_are_never_more_than_what_is_left() -> None:
+    terms = Terms(fee_rate_bps=500, fee_fixed=60, absorbs_fees=True, tax_rate_bps=0, minimum=50)
+    # Two tickets' fixed fees are 1.20, of which five percent go again: 1.2632 is the least that pays them.
+    assert price_line(1000, 2, terms, Discount(bps=9_900)) == Line(1000, 2, 127, fees=0, absorbed_fees=126, tax=0)
+
+
+@given(st.sampled_from(sorted({*MINIMUM_CHARGES, *CHARGE_STEPS})), PRICES, QUANTITIES, TERMS, DISCOUNTS)
+def test_a_discount_keeps_every_line_chargeable(
+    currency: str, price: int, quantity: int, terms: Terms, discount: Discount
+) -> None:
+    step, minimum = charge_step(currency), minimum_charge(currency)
+    terms = replace(terms, step=step, minimum=minimum)
+    price = price // step * step
+    if discount.amount is not None:
+        discount = Discount(amount=-(-discount.amount // step) * step)
+    full, line = price_line(price, quantity, terms), price_line(price, quantity, terms, discount)
+    assert line.discount >= 0
+    assert line.subtotal + line.discount == full.subtotal
+    assert {part % step for part in (line.subtotal, line.fees, line.absorbed_fees, line.tax)} == {0}
+    assert add_up([line]).total <= add_up([full]).total
+    if line.subtotal == 0:
+        assert (line.fees, line.absorbed_fees, line.tax) == (0, 0, 0)
+    elif price >= minimum and covers_fees(price, terms):
+        assert line.subtotal >= minimum
+        assert line.absorbed_fees <= line.subtotal
+
+
+@given(PRICES, QUANTITIES, st.integers(1, 10_000))
+def test_a_share_is_the_decimal_one_rounded_half_up(price: int, quantity: int, bps: int) -> None:
+    line = price_line(price, quantity, Terms(0, 0, absorbs_fees=False, tax_rate_bps=0, minimum=0), Discount(bps=bps))
+    assert line.discount == rounded(price * quantity, bps)
