@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from domain.documents import about_event
 from domain.mail_links import offer_path, order_path
 from domain.models import EmailNotification, Event, Order, Ticket, Waitlist
 from domain.one_time_tokens import TokenKeyring, with_link
-from domain.ports import Attachment, Letter
+from domain.ports import Attachment, EventFacts, Letter
 from domain.rules.states import OrderStage as S
 from domain.rules.states import TicketStatus
 
@@ -47,6 +48,7 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
     """Compose a mail as of now, or say why it is not sent."""
     facts: dict[str, Any] = {}
     attachments: list[Attachment] = []
+    event: EventFacts | None = None
     if mail.order_id is not None:
         order = session.get_one(Order, mail.order_id, options=[joinedload(Order.event)])
         if order.stage not in TIMELY.get(mail.template, S):
@@ -64,12 +66,13 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
                 return Unsent.NOT_YET
             facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
             attachments = [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+            event = about_event(order.event)
     try:
         context = facts | with_link(mail.template, mail.context, links.tokens, links.public_url)
     except KeyError:
         # The key was taken away, and with it every link that it made.
         return Unsent.MOOT
-    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments)
+    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments, event)
 
 
 def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from web import (
     auth,
     disputes,
     docs,
+    documents,
     events,
     fairness,
     health,
@@ -35,6 +36,7 @@ from web import (
 from web.metrics import measure_requests
 from web.openapi import SECURITY_SCHEMES, ProblemDetails, TicketVendor, info
 from web.pages import accounts as account_pages
+from web.pages import documents as document_pages
 from web.pages import home as home_page
 from web.pages import orders as order_pages
 from web.pages import promoters as promoter_pages
@@ -51,6 +53,7 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     disputes.blueprint,
     waitlist.blueprint,
     tickets.blueprint,
+    documents.blueprint,
     statements.blueprint,
     admin.blueprint,
     webhooks.blueprint,
@@ -62,6 +65,7 @@ BLUEPRINTS = [
     home_page.blueprint,
     account_pages.blueprint,
     order_pages.blueprint,
+    document_pages.blueprint,
     promoter_pages.blueprint,
     waitlist_pages.blueprint,
 ]

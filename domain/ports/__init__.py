@@ -7,6 +7,14 @@ frozen dataclasses, so that no vendor type ever reaches the domain.
 from datetime import datetime
 from typing import Protocol
 
+from domain.ports.documents import (
+    CalendarWriter,
+    EventFacts,
+    PassIssuer,
+    PassLinker,
+    TicketFacts,
+    TicketPrinter,
+)
 from domain.ports.fairness import (
     ReceiptSigner,
     Signature,
@@ -45,15 +53,19 @@ __all__ = [
     "Account",
     "AccountRequest",
     "Attachment",
+    "CalendarWriter",
     "ChargeReading",
     "Clock",
     "Destination",
     "Dispute",
+    "EventFacts",
     "Intent",
     "IntentRequest",
     "Letter",
     "Mailer",
     "OnboardingLink",
+    "PassIssuer",
+    "PassLinker",
     "PasswordHasher",
     "PaymentGateway",
     "ProviderEvent",
@@ -65,6 +77,8 @@ __all__ = [
     "Signature",
     "Signer",
     "TicketClaims",
+    "TicketFacts",
+    "TicketPrinter",
 ]
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+from domain.ports.documents import EventFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -26,6 +28,8 @@ class Letter:
     recipient_name: str
     context: Mapping[str, Any]
     attachments: Sequence[Attachment] = ()
+    event: EventFacts | None = None
+    """What the mailer encloses as a calendar file."""
 
 
 @dataclass(frozen=True, slots=True)

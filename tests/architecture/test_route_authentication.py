@@ -29,6 +29,7 @@ PUT    /api/v1/events/<uuid:event_id>              admin+promoter
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      admin+promoter
 GET    /api/v1/events/<uuid:event_id>/disputes     admin+promoter
+GET    /api/v1/events/<uuid:event_id>/event.ics    public
 GET    /api/v1/events/<uuid:event_id>/statement    admin+promoter
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
@@ -43,6 +44,7 @@ POST   /api/v1/orders/<uuid:order_id>/cancel       user
 POST   /api/v1/orders/<uuid:order_id>/confirm      user [orders]
 POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter fresh
 POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter+user fresh
+GET    /api/v1/orders/<uuid:order_id>/tickets.pdf  user
 GET    /api/v1/promoters                           admin
 POST   /api/v1/promoters/<uuid:promoter_id>/reject admin fresh
 PUT    /api/v1/promoters/<uuid:promoter_id>/terms  admin fresh
@@ -56,6 +58,10 @@ GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
+GET    /api/v1/tickets/<uuid:ticket_id>/event.ics  user
+GET    /api/v1/tickets/<uuid:ticket_id>/google-wallet user
+GET    /api/v1/tickets/<uuid:ticket_id>/ticket.pdf user
+GET    /api/v1/tickets/<uuid:ticket_id>/ticket.pkpass user
 DELETE /api/v1/tiers/<uuid:tier_id>                admin+promoter
 PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
@@ -74,6 +80,10 @@ GET    /healthz                                    public [unlimited]
 GET    /metrics                                    public [unlimited]
 GET    /openapi.json                               public
 GET    /orders/<uuid:order_id>                     public
+GET    /orders/<uuid:order_id>/event.ics           public
+GET    /orders/<uuid:order_id>/tickets.pdf         public
+GET    /orders/<uuid:order_id>/tickets/<uuid:ticket_id>/google-wallet public
+GET    /orders/<uuid:order_id>/tickets/<uuid:ticket_id>/ticket.pkpass public
 GET    /pages/<path:name>                          public [unlimited]
 GET    /payout-account/back                        public
 GET    /payout-account/expired                     public
