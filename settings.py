@@ -20,6 +20,8 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
+APPLE_WALLET = ("apple_pass_certificate", "apple_pass_key", "apple_wwdr_certificate")
+GOOGLE_WALLET = ("google_wallet_issuer_id", "google_wallet_account")
 SEED_BYTES = 32
 JWT_SECRET_LENGTH = 32
 """RFC 7518 section 3.2: a key for HS256 has at least the size of its hash."""
@@ -44,6 +46,15 @@ def _check_rate(value: str) -> str:
     return value
 
 
+def _check_base64(value: SecretStr) -> SecretStr:
+    try:
+        base64.b64decode(value.get_secret_value(), validate=True)
+    except ValueError:
+        raise ValueError("it is not base64") from None
+    return value
+
+
+Base64 = Annotated[SecretStr, Field(min_length=1), AfterValidator(_check_base64)]
 RateLimit = Annotated[str, AfterValidator(_check_rate)]
 
 
@@ -98,6 +109,14 @@ class Settings(BaseSettings):
     mail_reply_to: str | None = None
     webhooks_to_loopback: bool = False
     """Whether promoters may name addresses of this very machine, as one does to try webhooks out."""
+
+    apple_pass_certificate: Base64 | None = None
+    apple_pass_key: Base64 | None = None
+    apple_wwdr_certificate: Base64 | None = None
+    """Apple Wallet's three, PEM in base64: the pass type's certificate, its key, and the one that Apple signed with."""
+    google_wallet_issuer_id: Annotated[str | None, Field(pattern=r"^\d+$")] = None
+    google_wallet_account: Base64 | None = None
+    """The key file of a service account, JSON in base64."""
 
     hold_seconds: Seconds = 5 * 60
     hold_limit_seconds: Seconds = 20 * 60
@@ -197,6 +216,14 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _wallets_are_whole(self) -> Self:
+        for wallet in (APPLE_WALLET, GOOGLE_WALLET):
+            missing = [name for name in wallet if getattr(self, name) is None]
+            if missing and len(missing) < len(wallet):
+                raise ValueError(f"{', '.join(missing).upper()} is needed with the others of that wallet")
+        return self
+
+    @model_validator(mode="after")
     def _messages_can_travel(self) -> Self:
         if self.broker_url.startswith("unix"):
             raise ValueError("CELERY_BROKER_URL is needed where REDIS_URL is a unix:// socket")
@@ -208,6 +235,13 @@ class Settings(BaseSettings):
     def broker_url(self) -> str:
         """Where Celery's messages travel; Redis unless another broker is named."""
         return self.celery_broker_url or self.redis_url
+
+    @property
+    def wallets(self) -> frozenset[Literal["apple", "google"]]:
+        """Return the wallets for which passes are set up."""
+        apple: tuple[Literal["apple"], ...] = ("apple",) if self.apple_pass_key else ()
+        google: tuple[Literal["google"], ...] = ("google",) if self.google_wallet_account else ()
+        return frozenset(apple + google)
 
     @property
     def step_patience(self) -> timedelta:

@@ -3,9 +3,11 @@
 The vendors' libraries are imported when first used: they are heavy, and a process needs one of them at most.
 """
 
+import base64
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
 from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.broker import Broker
@@ -13,11 +15,21 @@ from adapters.database import PoolLimits, open_engine, open_sessions
 from adapters.queue import Dispatcher
 from domain.hook_secrets import SecretKeyring
 from domain.one_time_tokens import TokenKeyring
-from domain.ports import HookSender, PaymentGateway, QRRenderer, ReceiptSigner, Signer
+from domain.ports import (
+    CalendarWriter,
+    HookSender,
+    PassIssuer,
+    PassLinker,
+    PaymentGateway,
+    QRRenderer,
+    ReceiptSigner,
+    Signer,
+    TicketPrinter,
+)
 from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
-from settings import Settings
+from settings import APPLE_WALLET, Settings
 
 if TYPE_CHECKING:
     from adapters.sendgrid_mailer import SendGridMailer
@@ -68,6 +80,7 @@ def open_mailer(settings: Settings) -> "SendGridMailer":
     return SendGridMailer(
         settings.sendgrid_api_key.get_secret_value(),
         public_key=settings.sendgrid_webhook_public_key,
+        calendars=open_calendars(settings),
         sender=settings.mail_from,
         sender_name=settings.mail_from_name,
         reply_to=settings.mail_reply_to,
@@ -95,6 +108,42 @@ def open_qr_renderer() -> QRRenderer:
     from adapters.qr_renderer import QRRenderer as Painter  # noqa: PLC0415
 
     return Painter()
+
+
+def open_printer() -> TicketPrinter:
+    """Return the printer of tickets."""
+    from adapters.ticket_printer import TicketPrinter as Printer  # noqa: PLC0415 it reads the fonts
+
+    return Printer(open_qr_renderer())
+
+
+def open_calendars(settings: Settings) -> CalendarWriter:
+    """Return the writer of calendar files."""
+    from adapters.calendar_writer import CalendarWriter as Writer  # noqa: PLC0415 a tenth of a second
+
+    return Writer(settings.public_url)
+
+
+def open_apple_wallet(settings: Settings) -> PassIssuer | None:
+    """Return the issuer of passes for Apple Wallet, where that is set up."""
+    if "apple" not in settings.wallets:
+        return None
+    from adapters.apple_wallet import AppleWallet  # noqa: PLC0415
+
+    return AppleWallet(*(_read_file(getattr(settings, name)) for name in APPLE_WALLET))
+
+
+def open_google_wallet(settings: Settings) -> PassLinker | None:
+    """Return the maker of links to Google Wallet, where that is set up."""
+    if settings.google_wallet_issuer_id is None or settings.google_wallet_account is None:
+        return None
+    from adapters.google_wallet import GoogleWallet  # noqa: PLC0415
+
+    return GoogleWallet(settings.google_wallet_issuer_id, _read_file(settings.google_wallet_account))
+
+
+def _read_file(setting: SecretStr) -> bytes:
+    return base64.b64decode(setting.get_secret_value())
 
 
 def open_token_keyring(settings: Settings) -> TokenKeyring:

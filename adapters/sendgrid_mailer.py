@@ -26,7 +26,7 @@ from sendgrid import SendGridAPIClient
 
 from adapters.letters import Letters, RenderedLetter
 from domain.errors import ForgedEventError, PermanentVendorError, RetryableVendorError, UnknownOutcomeError
-from domain.ports import Attachment, Letter, ProviderEvent, Receipt
+from domain.ports import Attachment, CalendarWriter, Letter, ProviderEvent, Receipt
 
 # SendGrid's HTTP client logs whole mails at DEBUG, and mails hold links that open accounts.
 logging.getLogger("python_http_client.client").setLevel(logging.INFO)
@@ -57,6 +57,7 @@ class SendGridMailer:
         timeout: float = 10,
         tolerance: float = 600,
         letters: Letters | None = None,
+        calendars: CalendarWriter,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = SendGridAPIClient(api_key, host=host.rstrip("/"))
@@ -67,6 +68,7 @@ class SendGridMailer:
         self._reply_to = {"email": reply_to} if reply_to else None
         self._tolerance = tolerance
         self._letters = letters or Letters()
+        self._calendars = calendars
         self._now = now
 
     def send(self, letter: Letter) -> Receipt:
@@ -136,8 +138,11 @@ class SendGridMailer:
             body["headers"] = dict(letter.headers)
         if self._reply_to:
             body["reply_to"] = self._reply_to
-        if letter.attachments:
-            body["attachments"] = [_attachment(attachment) for attachment in letter.attachments]
+        attachments = [*letter.attachments]
+        if letter.event is not None:
+            attachments.append(Attachment("event.ics", "text/calendar", self._calendars.write(letter.event)))
+        if attachments:
+            body["attachments"] = [_attachment(attachment) for attachment in attachments]
         return body
 
     def _verify(self, payload: bytes, signature: str, timestamp: str) -> None:

@@ -5,20 +5,21 @@ When mails are sent, and what becomes of them, is in `notifications.py`.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from domain.documents import about_event
 from domain.mail_links import offer_path, order_path, transfer_path, unsubscribe_path
 from domain.mailing_letters import address_of, facts_of, find_mailing, is_wanted, unsubscribe_headers
 from domain.models import EmailNotification, Event, Order, Ticket, TicketTransfer, Waitlist
 from domain.one_time_tokens import TokenKeyring, with_link
-from domain.ports import Attachment, Letter
+from domain.ports import Attachment, EventFacts, Letter
 from domain.rules.states import OrderStage as S
 from domain.rules.states import TicketStatus
 
@@ -48,8 +49,12 @@ class Links:
     tokens: TokenKeyring
 
 
-Contents = tuple[dict[str, Any], list[Attachment]]
-"""What rows say in a letter, and what it encloses."""
+class Contents(NamedTuple):
+    """What rows say in a letter, and what it encloses."""
+
+    facts: dict[str, Any]
+    attachments: Sequence[Attachment] = ()
+    event: EventFacts | None = None
 
 
 def compose(session: Session, mail: EmailNotification, links: Links) -> Letter | Unsent:
@@ -57,7 +62,7 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
     contents = _write(session, mail, links)
     if isinstance(contents, Unsent):
         return contents
-    facts, attachments = contents
+    facts, attachments, event = contents
     if mail.mailing_id is not None:
         mailing = find_mailing(session, mail.mailing_id)
         if not is_wanted(session, mailing, mail):
@@ -71,7 +76,9 @@ def compose(session: Session, mail: EmailNotification, links: Links) -> Letter |
         # The key was taken away, and with it every link that it made.
         return Unsent.MOOT
     headers = unsubscribe_headers(context.get("unsubscribe_link"))
-    return Letter(mail.id, mail.template, mail.recipient, mail.recipient_name, context, attachments, headers)
+    return Letter(
+        mail.id, mail.template, mail.recipient, mail.recipient_name, context, list(attachments), headers, event
+    )
 
 
 def _write(session: Session, mail: EmailNotification, links: Links) -> Contents | Unsent:
@@ -80,8 +87,8 @@ def _write(session: Session, mail: EmailNotification, links: Links) -> Contents 
     if "transfer_id" in mail.context:
         return _write_about_transfer(session, mail, links)
     if "event_id" in mail.context:
-        return {"event": _about_event(session.get_one(Event, UUID(mail.context["event_id"])))}, []
-    return {}, []
+        return Contents({"event": _about_event(session.get_one(Event, UUID(mail.context["event_id"])))})
+    return Contents({})
 
 
 def _write_about_order(session: Session, mail: EmailNotification, order_id: UUID, links: Links) -> Contents | Unsent:
@@ -96,14 +103,15 @@ def _write_about_order(session: Session, mail: EmailNotification, order_id: UUID
     if mail.template == "waitlist_offer":
         facts |= _about_offer(session, order, links)
     if mail.template != "order_confirmed":
-        return facts, []
+        return Contents(facts)
     tickets = _tickets(session, order)
     if not tickets:
         return Unsent.MOOT
     if not all(ticket.qr_image for ticket in tickets):
         return Unsent.NOT_YET
     facts["tickets"] = [_about_ticket(place, ticket) for place, ticket in enumerate(tickets, 1)]
-    return facts, [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+    pictures = [_picture(place, ticket) for place, ticket in enumerate(tickets, 1)]
+    return Contents(facts, pictures, about_event(order.event))
 
 
 def _write_about_transfer(session: Session, mail: EmailNotification, links: Links) -> Contents | Unsent:
@@ -114,12 +122,12 @@ def _write_about_transfer(session: Session, mail: EmailNotification, links: Link
     if mail.template == "transfer_offered" and not transfer.is_pending:
         return Unsent.MOOT
     if mail.template != "ticket_received":
-        return facts, []
+        return Contents(facts)
     if ticket.status is not TicketStatus.VALID or ticket.holder_id != mail.user_id:
         return Unsent.MOOT
     if not ticket.qr_image:
         return Unsent.NOT_YET
-    return facts | {"tickets": [_about_ticket(1, ticket)]}, [_picture(1, ticket)]
+    return Contents(facts | {"tickets": [_about_ticket(1, ticket)]}, [_picture(1, ticket)], about_event(ticket.event))
 
 
 def _about_order(order: Order, template: str, links: Links) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from web import (
     codes,
     disputes,
     docs,
+    documents,
     door,
     event_mail,
     event_orders,
@@ -49,6 +50,7 @@ from web import (
 from web.metrics import measure_requests
 from web.openapi import SECURITY_SCHEMES, ProblemDetails, TicketVendor, info
 from web.pages import accounts as account_pages
+from web.pages import documents as document_pages
 from web.pages import home as home_page
 from web.pages import orders as order_pages
 from web.pages import promoters as promoter_pages
@@ -71,6 +73,7 @@ API_BLUEPRINTS: list[APIBlueprint] = [
     check_ins.blueprint,
     door.blueprint,
     transfers.blueprint,
+    documents.blueprint,
     statements.blueprint,
     event_orders.blueprint,
     attendees.blueprint,
@@ -92,6 +95,7 @@ BLUEPRINTS = [
     home_page.blueprint,
     account_pages.blueprint,
     order_pages.blueprint,
+    document_pages.blueprint,
     promoter_pages.blueprint,
     waitlist_pages.blueprint,
     transfer_pages.blueprint,

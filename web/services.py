@@ -19,7 +19,18 @@ from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
 from domain.hook_secrets import SecretKeyring
 from domain.one_time_tokens import TokenKeyring
-from domain.ports import Clock, PasswordHasher, PaymentGateway, QRRenderer, ReceiptSigner, Signer
+from domain.ports import (
+    CalendarWriter,
+    Clock,
+    PassIssuer,
+    PassLinker,
+    PasswordHasher,
+    PaymentGateway,
+    QRRenderer,
+    ReceiptSigner,
+    Signer,
+    TicketPrinter,
+)
 from domain.rules.admission import AdmissionLimits
 from domain.rules.clocks import Clocks
 from domain.terms import Platform
@@ -84,6 +95,31 @@ class Services:
     def qr(self) -> QRRenderer:
         """Pictures of ticket codes."""
         return wiring.open_qr_renderer()
+
+    @cached_property
+    def printer(self) -> TicketPrinter:
+        """Tickets on paper."""
+        return wiring.open_printer()
+
+    @cached_property
+    def print_seats(self) -> Semaphore:
+        """At most a quarter of the threads may wait for the printer: an order of many pages takes a while."""
+        return Semaphore(max(1, self.settings.web_threads // 4))
+
+    @cached_property
+    def calendars(self) -> CalendarWriter:
+        """Files for calendars."""
+        return wiring.open_calendars(self.settings)
+
+    @cached_property
+    def apple_wallet(self) -> PassIssuer | None:
+        """Passes for Apple Wallet, where that is set up."""
+        return wiring.open_apple_wallet(self.settings)
+
+    @cached_property
+    def google_wallet(self) -> PassLinker | None:
+        """Links to Google Wallet, where that is set up."""
+        return wiring.open_google_wallet(self.settings)
 
     @cached_property
     def clocks(self) -> Clocks:
@@ -151,7 +187,10 @@ def open_services(settings: Settings) -> Services:
     hasher = BcryptHasher(rounds=settings.bcrypt_rounds, threads=settings.bcrypt_threads, queue=settings.bcrypt_queue)
     dispatcher = Dispatcher(open_queue_app("celeryconfig"))
     sessions = wiring.open_database(settings, dispatcher, process="web")
-    return Services(settings, sessions, hasher, SystemClock())
+    opened = Services(settings, sessions, hasher, SystemClock())
+    # Keys that are none, or do not fit together, stop the start and not the first person who wants a pass.
+    _ = opened.apple_wallet, opened.google_wallet
+    return opened
 
 
 def services() -> Services:

@@ -5,9 +5,7 @@ import base64
 from flask import Response
 
 from domain import listings, tickets
-from domain.errors import ConflictError
-from domain.models import Ticket
-from domain.rules.states import TicketStatus
+from domain.documents import require_shown
 from web.addresses import API
 from web.auth import current_actor, current_user_id, public
 from web.openapi import describes, open_blueprint
@@ -18,7 +16,6 @@ from web.schemas.tickets import TicketBody, TicketKey, TicketKeys, TicketPath
 from web.services import services
 
 PRIVATE = {"Cache-Control": "private, no-store"}
-SHOWN = {TicketStatus.VALID, TicketStatus.USED}
 
 blueprint = open_blueprint("tickets", "What the holder shows at the door.")
 
@@ -29,7 +26,8 @@ def list_tickets(query: PageArguments) -> Response:
     with services().sessions() as session:
         rows = tickets.list_tickets(session, current_user_id(), limit=query.limit, after=query.after_id())
         page, cursor = cut(rows, query.limit, lambda ticket: (ticket.id,))
-        body = Page[TicketBody](items=[TicketBody.of(ticket, API) for ticket in page], next_cursor=cursor)
+        wallets = services().settings.wallets
+        body = Page[TicketBody](items=[TicketBody.of(ticket, API, wallets) for ticket in page], next_cursor=cursor)
     return answer(body, headers=PRIVATE)
 
 
@@ -37,7 +35,8 @@ def list_tickets(query: PageArguments) -> Response:
 def read_ticket(path: TicketPath) -> Response:
     """Return a ticket that you hold."""
     with services().sessions() as session:
-        body = TicketBody.of(tickets.find_ticket(session, current_user_id(), path.ticket_id), API)
+        ticket = tickets.find_ticket(session, current_user_id(), path.ticket_id)
+        body = TicketBody.of(ticket, API, services().settings.wallets)
     return answer(body, headers=PRIVATE)
 
 
@@ -46,7 +45,7 @@ def read_ticket(path: TicketPath) -> Response:
 def show_png(path: TicketPath) -> Response:
     """Return the picture as it was drawn when the ticket was issued."""
     with services().sessions() as session:
-        ticket = _showable(tickets.find_ticket(session, current_user_id(), path.ticket_id))
+        ticket = require_shown(tickets.find_ticket(session, current_user_id(), path.ticket_id))
         picture = base64.b64decode(ticket.qr_image or "")
     return Response(picture, mimetype="image/png", headers=PRIVATE)
 
@@ -56,7 +55,7 @@ def show_png(path: TicketPath) -> Response:
 def show_svg(path: TicketPath) -> Response:
     """Draw the picture for print, sharp at any size."""
     with services().sessions() as session:
-        payload = _showable(tickets.find_ticket(session, current_user_id(), path.ticket_id)).qr_payload or ""
+        payload = require_shown(tickets.find_ticket(session, current_user_id(), path.ticket_id)).qr_payload or ""
     return Response(services().qr.svg(payload), mimetype="image/svg+xml", headers=PRIVATE)
 
 
@@ -72,15 +71,6 @@ def show_ticket_keys(path: EventPath) -> Response:
         listings.read_event(session, current_actor(), path.event_id)
     keys = [TicketKey(kid=kid, x=_base64url(key)) for kid, key in services().signer.public_keys().items()]
     return answer(TicketKeys(event_id=path.event_id, keys=keys))
-
-
-def _showable(ticket: Ticket) -> Ticket:
-    """Return the ticket; raise `ConflictError` if it has no picture yet, or none any more that opens a door."""
-    if ticket.status not in SHOWN:
-        raise ConflictError(f"The ticket is {ticket.status}, and opens no door.")
-    if ticket.qr_payload is None:
-        raise ConflictError("The QR code is being drawn. Ask again in a moment.")
-    return ticket
 
 
 def _base64url(raw: bytes) -> str:

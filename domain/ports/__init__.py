@@ -7,6 +7,14 @@ frozen dataclasses, so that no vendor type ever reaches the domain.
 from datetime import datetime
 from typing import Protocol
 
+from domain.ports.documents import (
+    CalendarWriter,
+    EventFacts,
+    PassIssuer,
+    PassLinker,
+    TicketFacts,
+    TicketPrinter,
+)
 from domain.ports.fairness import (
     ReceiptSigner,
     Signature,
@@ -49,10 +57,12 @@ __all__ = [
     "Account",
     "AccountRequest",
     "Attachment",
+    "CalendarWriter",
     "ChargeReading",
     "Clock",
     "Destination",
     "Dispute",
+    "EventFacts",
     "HookPost",
     "HookSender",
     "Intent",
@@ -60,6 +70,8 @@ __all__ = [
     "Letter",
     "Mailer",
     "OnboardingLink",
+    "PassIssuer",
+    "PassLinker",
     "PasswordHasher",
     "PaymentGateway",
     "ProviderEvent",
@@ -71,6 +83,8 @@ __all__ = [
     "Signature",
     "Signer",
     "TicketClaims",
+    "TicketFacts",
+    "TicketPrinter",
 ]
 
 

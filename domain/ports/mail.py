@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from domain.ports.documents import EventFacts
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -27,6 +29,8 @@ class Letter:
     context: Mapping[str, Any]
     attachments: Sequence[Attachment] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    event: EventFacts | None = None
+    """What the mailer encloses as a calendar file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,11 +49,12 @@ GET    /api/v1/events/<uuid:event_id>              public
 PUT    /api/v1/events/<uuid:event_id>              user
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      user
+GET    /api/v1/events/<uuid:event_id>/disputes     user
+GET    /api/v1/events/<uuid:event_id>/event.ics    public
+GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/codes        user
 POST   /api/v1/events/<uuid:event_id>/codes        user
 POST   /api/v1/events/<uuid:event_id>/codes/batch  user
-GET    /api/v1/events/<uuid:event_id>/disputes     user
-GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/announcements user
 POST   /api/v1/events/<uuid:event_id>/announcements user
 GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id> user
@@ -87,6 +88,7 @@ POST   /api/v1/orders/<uuid:order_id>/cancel       user
 POST   /api/v1/orders/<uuid:order_id>/confirm      user [orders]
 POST   /api/v1/orders/<uuid:order_id>/decline      admin+promoter+user fresh
 POST   /api/v1/orders/<uuid:order_id>/refund       admin+promoter+user fresh
+GET    /api/v1/orders/<uuid:order_id>/tickets.pdf  user
 GET    /api/v1/promoters                           admin
 POST   /api/v1/promoters/<uuid:promoter_id>/reject admin fresh
 PUT    /api/v1/promoters/<uuid:promoter_id>/terms  admin fresh
@@ -114,10 +116,14 @@ GET    /api/v1/tickets                             user
 GET    /api/v1/tickets/<uuid:ticket_id>            user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.png     user
 GET    /api/v1/tickets/<uuid:ticket_id>/qr.svg     user
-DELETE /api/v1/tickets/<uuid:ticket_id>/transfer   user
-POST   /api/v1/tickets/<uuid:ticket_id>/transfer   admin+promoter+user fresh
+GET    /api/v1/tickets/<uuid:ticket_id>/event.ics  user
+GET    /api/v1/tickets/<uuid:ticket_id>/google-wallet user
+GET    /api/v1/tickets/<uuid:ticket_id>/ticket.pdf user
+GET    /api/v1/tickets/<uuid:ticket_id>/ticket.pkpass user
 DELETE /api/v1/tiers/<uuid:tier_id>                user
 PUT    /api/v1/tiers/<uuid:tier_id>                user
+DELETE /api/v1/tickets/<uuid:ticket_id>/transfer   user
+POST   /api/v1/tickets/<uuid:ticket_id>/transfer   admin+promoter+user fresh
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public
 GET    /api/v1/tiers/<uuid:tier_id>/fairness       public
 POST   /api/v1/tiers/<uuid:tier_id>/pause          user
@@ -139,6 +145,10 @@ GET    /healthz                                    public [unlimited]
 GET    /metrics                                    public [unlimited]
 GET    /openapi.json                               public
 GET    /orders/<uuid:order_id>                     public
+GET    /orders/<uuid:order_id>/event.ics           public
+GET    /orders/<uuid:order_id>/tickets.pdf         public
+GET    /orders/<uuid:order_id>/tickets/<uuid:ticket_id>/google-wallet public
+GET    /orders/<uuid:order_id>/tickets/<uuid:ticket_id>/ticket.pkpass public
 GET    /pages/<path:name>                          public [unlimited]
 GET    /payout-account/back                        public
 GET    /payout-account/expired                     public

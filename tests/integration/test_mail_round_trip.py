@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from adapters.calendar_writer import CalendarWriter
 from adapters.sendgrid_mailer import SendGridMailer
 from domain.correspondence import Links
 from domain.deliveries import receive_event
@@ -48,7 +49,12 @@ def standin(shop, tmp_path):
 @pytest.fixture
 def mailer(standin, services):
     mailer = SendGridMailer(
-        "SG.key", public_key=standin.key.public_key, sender="t@example.com", sender_name="T", host=standin.url
+        "SG.key",
+        public_key=standin.key.public_key,
+        calendars=CalendarWriter("https://tickets.example"),
+        sender="t@example.com",
+        sender_name="T",
+        host=standin.url,
     )
     services.__dict__["mailer"] = mailer
     return mailer
@@ -85,7 +91,8 @@ def test_a_mail_goes_out_and_its_fate_comes_back(sessions, announced, standin, m
     send_mail(sessions, mailer, mail.id, NOW, LINKS)
     found = handle_events(sessions, announced, mail, until=fate)
     assert found.sent_at == NOW
-    assert len(standin.mailbox.newest()) == 1
+    (message,) = standin.mailbox.newest()
+    assert [file["filename"] for file in message.mail["attachments"]] == ["ticket-1.png", "ticket-2.png", "event.ics"]
     with sessions() as session:
         kinds = session.scalars(select(TimelineEntry.kind).where(TimelineEntry.order_id == order.id)).all()
     assert kinds == ["mail_sent", "mail_delivered"][: 2 if fate is MailStatus.DELIVERED else 1]
@@ -97,6 +104,7 @@ def test_a_mail_whose_answer_was_lost_is_settled_by_its_event_and_not_sent_twice
     impatient = SendGridMailer(
         "SG.key",
         public_key=standin.key.public_key,
+        calendars=CalendarWriter("https://tickets.example"),
         sender="t@example.com",
         sender_name="T",
         host=standin.url,

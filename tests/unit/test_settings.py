@@ -108,11 +108,25 @@ class TestStart:
             ("ENVIRONMENT", "staging"),
             ("LONG_POLL_LIMIT_SECONDS", "21"),
             ("FENCE_SILENCE_SECONDS", "1"),
+            ("APPLE_PASS_KEY", "-----BEGIN PRIVATE KEY-----"),
+            ("GOOGLE_WALLET_ISSUER_ID", "ours"),
         ],
     )
     def test_names_what_is_malformed(self, env_file, monkeypatch, capsys, name, value):
         monkeypatch.setenv(name, value)
         assert complaint(capsys).startswith(f"settings: {name}: ")
+
+    @pytest.mark.parametrize(
+        ("given", "missing"),
+        [
+            ({"APPLE_PASS_KEY": "LS0t"}, "APPLE_PASS_CERTIFICATE, APPLE_WWDR_CERTIFICATE is needed"),
+            ({"GOOGLE_WALLET_ISSUER_ID": "33880"}, "GOOGLE_WALLET_ACCOUNT is needed"),
+        ],
+    )
+    def test_names_what_a_wallet_lacks(self, env_file, monkeypatch, capsys, given, missing):
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        assert missing in complaint(capsys)
 
     def test_names_what_is_unknown(self, env_file, capsys):
         env_file.write_text("HOLD_SECOND=60\n")

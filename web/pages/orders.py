@@ -1,6 +1,8 @@
 """The page of an order, for whoever holds the link from its mails: it shows, changes nothing, and takes no money."""
 
 import random
+from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response, request
@@ -40,6 +42,7 @@ def show_order(order_id: UUID) -> Response:
             words=wording.of_order(order),
             place=wording.of_place(place) if place else None,
             tickets=[_card(order, ticket) for ticket in tickets],
+            files=_files(order) if any(_opens(order, ticket) for ticket in tickets) else [],
             timeline=[
                 (entry.at, wording.clock_time(entry.at, order.event.timezone), wording.of_event(entry.kind, entry.data))
                 for entry in order.timeline
@@ -48,15 +51,38 @@ def show_order(order_id: UUID) -> Response:
         )
 
 
-def _card(order: Order, ticket: Ticket) -> dict[str, str | None]:
+def _files(order: Order) -> list[tuple[str, str]]:
+    return [("Print the tickets (PDF)", _file(order, "tickets.pdf")), ("Add to calendar", _file(order, "event.ics"))]
+
+
+def _wallets(order: Order, ticket: Ticket) -> list[tuple[str, str]]:
+    kinds = {
+        "apple": ("Add to Apple Wallet", f"tickets/{ticket.id}/ticket.pkpass"),
+        "google": ("Add to Google Wallet", f"tickets/{ticket.id}/google-wallet"),
+    }
+    there = services().settings.wallets
+    return [(name, _file(order, path)) for kind, (name, path) in kinds.items() if kind in there]
+
+
+def _file(order: Order, path: str) -> str:
+    """Return where a file of the order's page is: the same link lets its holder in."""
+    return f"/orders/{order.id}/{path}?{urlencode({'token': request.args.get('token', '')})}"
+
+
+def _opens(order: Order, ticket: Ticket) -> bool:
+    return ticket.holder_id == order.user_id and ticket.is_valid and not order.event.is_cancelled
+
+
+def _card(order: Order, ticket: Ticket) -> dict[str, Any]:
     """Return what the page says of a ticket; whoever handed theirs on no longer sees the code."""
     is_own = ticket.holder_id == order.user_id
-    opens = is_own and ticket.is_valid and not order.event.is_cancelled
+    opens = _opens(order, ticket)
     return {
         "tier": next(item.tier.name for item in order.items if item.id == ticket.order_item_id),
         "attendee": ticket.attendee_name if is_own else None,
         "code": ticket.code if opens else None,
         "image": ticket.qr_image if opens else None,
+        "wallets": _wallets(order, ticket) if opens else [],
         "state": None if opens else _state(ticket, is_own=is_own),
     }
 

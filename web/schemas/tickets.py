@@ -1,5 +1,6 @@
 """What the API says about tickets, and the public keys with which anyone can check one."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -9,6 +10,8 @@ from pydantic import Field
 from domain.models import Ticket
 from domain.rules.states import TicketStatus
 from web.schemas.base import PathArguments, ResponseBody
+
+Wallet = Literal["apple", "google"]
 
 
 class TicketPath(PathArguments):
@@ -31,6 +34,12 @@ class TicketEvent(ResponseBody):
     status: str
 
 
+class SaveLink(ResponseBody):
+    """A link that saves a ticket to Google Wallet for whoever opens it: give it to nobody else."""
+
+    url: Annotated[str, Field(examples=["https://pay.google.com/gp/v/save/eyJhbGciOiJSUzI1NiJ9.e30.c2ln"])]
+
+
 class TicketTierName(ResponseBody):
     """Which kind of ticket it is."""
 
@@ -39,12 +48,16 @@ class TicketTierName(ResponseBody):
 
 
 class TicketLinks(ResponseBody):
-    """Where the ticket's pictures are."""
+    """Where the ticket's pictures and documents are."""
 
     self: str
     order: Annotated[str, Field(description="For its buyer; whoever took the ticket over may not see it.")]
     qr_png: str
     qr_svg: str
+    pdf: str
+    calendar: str
+    apple_wallet: Annotated[str | None, Field(description="The pass to download; null where passes are not set up.")]
+    google_wallet: Annotated[str | None, Field(description="Where to ask for the link that saves it; null likewise.")]
 
 
 class TicketBody(ResponseBody):
@@ -71,11 +84,18 @@ class TicketBody(ResponseBody):
     links: TicketLinks
 
     @classmethod
-    def of(cls, ticket: Ticket, api: str) -> "TicketBody":
-        """Describe a ticket; `api` is where the API's paths begin."""
+    def of(cls, ticket: Ticket, api: str, wallets: Collection[Wallet] = ()) -> "TicketBody":
+        """Describe a ticket; `api` is where the API's paths begin, `wallets` are those for which there are passes."""
         own = f"{api}/tickets/{ticket.id}"
         links = TicketLinks(
-            self=own, order=f"{api}/orders/{ticket.order_id}", qr_png=f"{own}/qr.png", qr_svg=f"{own}/qr.svg"
+            self=own,
+            order=f"{api}/orders/{ticket.order_id}",
+            qr_png=f"{own}/qr.png",
+            qr_svg=f"{own}/qr.svg",
+            pdf=f"{own}/ticket.pdf",
+            calendar=f"{own}/event.ics",
+            apple_wallet=f"{own}/ticket.pkpass" if "apple" in wallets else None,
+            google_wallet=f"{own}/google-wallet" if "google" in wallets else None,
         )
         return cls(
             **{name: getattr(ticket, name) for name in cls.model_fields.keys() - _MADE_HERE},

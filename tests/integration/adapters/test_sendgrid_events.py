@@ -99,4 +99,4 @@ def test_another_key_signs_nothing_for_us(mailer, tmp_path):
 @pytest.mark.parametrize("public_key", ["", "AAAA", "no base64"])
 def test_a_public_key_that_is_none_stops_the_start(public_key):
     with pytest.raises(ValueError, match="webhook key"):
-        SendGridMailer("k", public_key=public_key, sender="a@example.com", sender_name="A")
+        SendGridMailer("k", public_key=public_key, calendars=None, sender="a@example.com", sender_name="A")

@@ -44,7 +44,7 @@ def key(tmp_path):
 def post_sendgrid(client, services, key):
     """Return a function that posts what SendGrid would have signed."""
     services.__dict__["mailer"] = SendGridMailer(
-        "SG.x", public_key=key.public_key, sender="a@example.com", sender_name="A"
+        "SG.x", public_key=key.public_key, calendars=None, sender="a@example.com", sender_name="A"
     )
 
     def post(events, *, signer=key, at=None, body=None):
