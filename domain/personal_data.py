@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import IO, Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from sqlalchemy import ColumnElement, Select, Text, case, cast, delete, func, literal_column, select, update
 from sqlalchemy.orm import Session
 
@@ -202,7 +202,7 @@ def redact(session: Session, person: Person) -> None:
     session.expire_all()
 
 
-_ROW = TypeAdapter(dict[str, Any])
+_ROW = TypeAdapter(dict[str, Any], config=ConfigDict(ser_json_bytes="base64"))
 
 
 def export(session: Session, actor: Actor, user_id: UUID, file: IO[bytes], now: datetime) -> None:

@@ -34,6 +34,7 @@ See you on Saturday!"""
 SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "verify_email": {"first_name": "Ada", "link": f"{_SITE}/verify-email?{_QUERY}"},
     "password_reset": {"first_name": "Ada", "link": f"{_SITE}/reset-password?{_QUERY}", "expires_minutes": 30},
+    "account_erased": {},
     "order_held": _ORDER | {"amounts": _AMOUNTS, "expires_at": "2027-03-01T09:35:00+00:00"},
     "order_confirmed": _ORDER | {"amounts": _AMOUNTS, "tickets": _TICKETS},
     "order_cancelled": _ORDER | {"reason": "hold_expired"},

@@ -189,10 +189,11 @@ class Statement(Identified, Base):
 
 
 SUBJECT = text(
-    "coalesce(payload ->> 'notification_id', "
-    "payload #>> '{data,object,payment_intent}', payload #>> '{data,object,id}')"
+    "left(coalesce(payload ->> 'notification_id', "
+    "payload #>> '{data,object,payment_intent}', payload #>> '{data,object,id}'), 255)"
 )
-"""What an event is about: our mail, or the provider's intent, or else its object."""
+"""What an event is about: our mail, or the provider's intent, or else its object. Stripe's ids have at most 255
+characters (docs.stripe.com/upgrades); more is a whole object, which no index holds."""
 
 
 class WebhookEvent(Identified, Base):

@@ -31,8 +31,8 @@ CREATE INDEX ix_email_notifications_template_id ON email_notifications (template
 CREATE INDEX ix_email_notifications_recipient ON email_notifications (lower(recipient), id);
 CREATE INDEX ix_email_notifications_farewells ON email_notifications (id)
     WHERE template = 'account_erased' AND recipient <> 'erased@erased.invalid';
-CREATE INDEX ix_webhook_inbox_subject ON webhook_inbox (coalesce(
-    payload ->> 'notification_id', payload #>> '{data,object,payment_intent}', payload #>> '{data,object,id}'));
+CREATE INDEX ix_webhook_inbox_subject ON webhook_inbox ("left"(coalesce(payload ->> 'notification_id',
+    payload #>> '{data,object,payment_intent}', payload #>> '{data,object,id}'), 255));
 """
 
 DOWNGRADE = """

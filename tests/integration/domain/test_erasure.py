@@ -29,6 +29,7 @@ from tests.factories import (
     EmailNotificationFactory,
     EventFactory,
     IdempotencyKeyFactory,
+    MailSuppressionFactory,
     OrderFactory,
     PaymentTransactionFactory,
     PromoterFactory,
@@ -36,7 +37,9 @@ from tests.factories import (
     TeamMemberFactory,
     TicketFactory,
     TicketTierFactory,
+    TicketTransferFactory,
     TimelineEntryFactory,
+    UnsubscriptionFactory,
     UserFactory,
     WaitlistFactory,
     WebhookEventFactory,
@@ -80,7 +83,10 @@ def live(user, past, word):
     TimelineEntryFactory(order_id=order.id)
     ticket = TicketFactory(order=OrderFactory(user=user, stage=OrderStage.COMPLETE, tier=tier, with_tickets=False))
     CheckInScanFactory(ticket=ticket)
+    TicketTransferFactory(recipient_email=user.email, recipient_name=word)
     WaitlistFactory(user=user)
+    UnsubscriptionFactory(user_id=user.id)
+    MailSuppressionFactory(address=user.email.lower(), detail=f"no mailbox {word}")
     TeamMemberFactory(user=user)
     RefreshTokenFactory(user_id=user.id, user_agent=f"{word}'s browser", ip="192.0.2.7")
     AccountTokenFactory(user_id=user.id)

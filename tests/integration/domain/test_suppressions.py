@@ -126,7 +126,7 @@ def test_a_new_password_is_mailed_all_the_same_and_proves_the_address(sessions, 
     report("bounce", type="bounce")
     mailer, hasher = FakeMailer(), FakePasswordHasher()
     with sessions.begin() as session:
-        request_password_reset(session, order.user.email, keyring=KEYRING, now=NOW)
+        request_password_reset(session, order.user.email, Actor(), keyring=KEYRING, now=NOW)
     (ring,) = [message for message in announced if isinstance(message, SendMail)]
     send_mail(sessions, mailer, ring.notification_id, NOW, LINKS)
     token = mailer.sent[0].letter.context["link"].partition("token=")[2]
