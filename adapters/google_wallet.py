@@ -6,6 +6,7 @@ say little; an ordinary one has about that many (docs/adr/0027).
 """
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -52,7 +53,8 @@ class GoogleWallet:
 
     def _object(self, class_id: str, ticket: TicketFacts) -> dict[str, Any]:
         return {
-            "id": f"{self._issuer_id}.{ticket.id.hex}",
+            # With the code: a link to an object that Google knows shows that one, and a new holder needs a new one.
+            "id": f"{self._issuer_id}.{ticket.id.hex}.{sha256(ticket.code.encode()).hexdigest()[:12]}",
             "classId": class_id,
             "state": "ACTIVE",
             "ticketHolderName": ticket.attendee,

@@ -20,7 +20,7 @@ from domain.check_in_records import DoorTicket, Judgement
 from domain.door import doors_of
 from domain.errors import BadSignatureError, ConflictError, NotFoundError
 from domain.models import CheckInScan, Event
-from domain.ownership import find_event
+from domain.ownership import find_event, find_event_of
 from domain.ports import Signer
 from domain.rules.door import Doors, admits, judge_scan, judge_ticket
 from domain.rules.lifecycle import may_become
@@ -190,7 +190,7 @@ def undo(session: Session, actor: Actor, scan_id: UUID, now: datetime) -> CheckI
     event_id = session.scalar(select(CheckInScan.event_id).where(CheckInScan.id == scan_id))
     if event_id is None:
         raise NotFoundError("check-in")
-    find_event(session, actor, event_id, TeamRight.MANAGE, noun="check-in")
+    find_event_of(session, actor, event_id, TeamRight.MANAGE, "check-in")
     scan, ticket = check_in_records.lock_scan(session, scan_id)
     if scan.undone_at is not None:
         return scan

@@ -22,7 +22,7 @@ from domain.audit import Actor
 from domain.changes import as_json, change
 from domain.errors import ConflictError, InvalidError, NotFoundError
 from domain.models import Code, Event, OrderItem, TicketTier
-from domain.ownership import find_event
+from domain.ownership import find_event, find_event_of
 from domain.rules.codes import ALPHABET, RANDOM_LETTERS
 from domain.rules.money import charge_step, written
 from domain.rules.states import TeamRight
@@ -119,7 +119,7 @@ def _find_event(session: Session, actor: Actor, event_id: UUID) -> Event:
 def _authorise(session: Session, actor: Actor, code: Code | None) -> tuple[Code, Event]:
     if code is None:
         raise NotFoundError("code")
-    return code, find_event(session, actor, code.event_id, TeamRight.MANAGE, noun="code")
+    return code, find_event_of(session, actor, code.event_id, TeamRight.MANAGE, "code")
 
 
 def _insert(session: Session, event: Event, codes: Sequence[str], details: CodeDetails) -> list[Code]:

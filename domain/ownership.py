@@ -18,13 +18,23 @@ ALL_RIGHTS = frozenset(TeamRight)
 NO_RIGHTS: frozenset[TeamRight] = frozenset()
 
 
-def find_event(session: Session, actor: Actor, event_id: UUID, *rights: TeamRight, noun: str = "event") -> Event:
+def find_event(session: Session, actor: Actor, event_id: UUID, *rights: TeamRight) -> Event:
     """Return an event in which the actor has one of the rights, with its promoter.
 
-    Raises `NotFoundError` of the noun that was asked for if the actor may not see the event, `ForbiddenError` if they
-    lack the rights.
+    Raises `NotFoundError` if the actor may not see the event, `ForbiddenError` if they lack the rights.
     """
-    return _require(session, session.scalar(_with_promoter(event_id)), actor, rights, noun)
+    return _require(session, session.scalar(_with_promoter(event_id)), actor, rights, "event")
+
+
+def find_event_of(session: Session, actor: Actor, event_id: UUID, right: TeamRight, noun: str) -> Event:
+    """Return the event of something that only its promoter and their team may know of, such as a code.
+
+    Raises `NotFoundError` of that noun for everybody else, `ForbiddenError` if a member lacks the right.
+    """
+    event = session.scalar(_with_promoter(event_id))
+    if event is None or not rights_in(session, event, actor):
+        raise NotFoundError(noun)
+    return _require(session, event, actor, [right], noun)
 
 
 def lock_event(

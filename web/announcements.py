@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from adapters.letters import Letters
 from domain import announcements
 from domain.models import Mailing
-from web.auth import current_actor
+from domain.rules.states import UserRole
+from web.auth import current_actor, require
 from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer
@@ -31,7 +32,7 @@ _ONE = "/events/<uuid:event_id>/announcements/<uuid:announcement_id>"
 @blueprint.post(
     "/events/<uuid:event_id>/announcements", summary="Draft an announcement", responses={201: AnnouncementBody}
 )
-@describes(headers={201: {"Location": "Where the announcement is."}})
+@describes(problems=("forbidden",), headers={201: {"Location": "Where the announcement is."}})
 def create_announcement(path: EventPath, body: AnnouncementRequest) -> Response:
     """Write a draft, which goes nowhere until you send it. Needs the right to manage the event."""
     with services().sessions.begin() as session:
@@ -42,6 +43,7 @@ def create_announcement(path: EventPath, body: AnnouncementRequest) -> Response:
 @blueprint.get(
     "/events/<uuid:event_id>/announcements", summary="List announcements", responses={200: Page[AnnouncementBody]}
 )
+@describes(problems=("forbidden",))
 def list_announcements(path: EventPath, query: PageArguments) -> Response:
     """Return the announcements of your event, newest first."""
     before = query.after_id()
@@ -55,6 +57,7 @@ def list_announcements(path: EventPath, query: PageArguments) -> Response:
 
 
 @blueprint.get(_ONE, summary="An announcement's progress", responses={200: AnnouncementProgressBody})
+@describes(problems=("forbidden",))
 def read_announcement(path: AnnouncementPath) -> Response:
     """Return an announcement, whom it is for, and how its mails stand."""
     with services().sessions() as session:
@@ -63,6 +66,7 @@ def read_announcement(path: AnnouncementPath) -> Response:
 
 
 @blueprint.get(f"{_ONE}/preview", summary="Preview an announcement", responses={200: AnnouncementPreviewBody})
+@describes(problems=("forbidden",))
 def preview_announcement(path: AnnouncementPath) -> Response:
     """Return the mail as a reader gets it; nothing is sent, and its link to unsubscribe leads nowhere."""
     with services().sessions() as session:
@@ -72,7 +76,8 @@ def preview_announcement(path: AnnouncementPath) -> Response:
 
 
 @blueprint.post(f"{_ONE}/send", summary="Send an announcement", responses={202: AnnouncementBody})
-@describes(problems=("announcement-cancelled",))
+@describes(problems=("forbidden", "announcement-cancelled"))
+@require(*UserRole, fresh=True)
 def send_announcement(path: AnnouncementPath) -> Response:
     """Let a draft go out, so many mails per minute, one per person. Sending again changes nothing."""
     parts = services()
@@ -82,7 +87,7 @@ def send_announcement(path: AnnouncementPath) -> Response:
 
 
 @blueprint.post(f"{_ONE}/cancel", summary="Call an announcement off", responses={200: AnnouncementBody})
-@describes(problems=("announcement-sent",))
+@describes(problems=("forbidden", "announcement-sent"))
 def cancel_announcement(path: AnnouncementPath) -> Response:
     """Stop an announcement, also while it goes out: mails that have not left stay here. Again changes nothing."""
     parts = services()

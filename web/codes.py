@@ -3,8 +3,9 @@
 from flask import Response
 
 from domain import codes
+from domain.rules.states import UserRole
 from web.addresses import API
-from web.auth import current_actor
+from web.auth import current_actor, require
 from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer, nothing
@@ -24,6 +25,7 @@ blueprint = open_blueprint("codes", "Codes that make tickets cheaper, or open hi
 
 @blueprint.post("/events/<uuid:event_id>/codes", summary="Make a code", responses={201: CodeBody})
 @describes(problems=("forbidden", "code-taken"), headers={201: {"Location": "Where the code is."}})
+@require(*UserRole, fresh=True)
 def create_code(path: EventPath, body: CodeRequest) -> Response:
     """Make a code for your event: a discount, a key to hidden tiers, or both.
 
@@ -37,6 +39,7 @@ def create_code(path: EventPath, body: CodeRequest) -> Response:
 
 @blueprint.post("/events/<uuid:event_id>/codes/batch", summary="Make many codes", responses={201: CodesBody})
 @describes(problems=("forbidden",), headers={201: {"Location": "Where all codes are."}})
+@require(*UserRole, fresh=True)
 def generate_codes(path: EventPath, body: CodeBatchRequest) -> Response:
     """Make codes at random that do the same, to be given out one by one: nobody can guess them."""
     with services().sessions.begin() as session:
@@ -69,6 +72,7 @@ def show_code(path: CodePath) -> Response:
 
 @blueprint.patch("/codes/<uuid:code_id>", summary="Edit a code", responses={200: CodeBody})
 @describes(problems=("forbidden", "code-limit-below-taken"))
+@require(*UserRole, fresh=True)
 def update_code(path: CodePath, body: CodeChanges) -> Response:
     """Change what a code does, for new orders: those that were accepted keep their price."""
     with services().sessions.begin() as session:
@@ -79,6 +83,7 @@ def update_code(path: CodePath, body: CodeChanges) -> Response:
 
 @blueprint.delete("/codes/<uuid:code_id>", summary="Withdraw a code", responses={204: None})
 @describes(problems=("forbidden",))
+@require(*UserRole, fresh=True)
 def delete_code(path: CodePath) -> Response:
     """Take a code back. One with which something was ordered stays in the list, inactive."""
     with services().sessions.begin() as session:

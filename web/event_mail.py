@@ -7,7 +7,7 @@ from domain import event_mail, suppressions
 from domain.models import EmailNotification
 from domain.rules.states import UserRole
 from web.auth import current_actor, require
-from web.openapi import open_blueprint
+from web.openapi import describes, open_blueprint
 from web.paging import Page, PageArguments, cut
 from web.responses import answer, nothing
 from web.schemas.event_mail import EventMailBody, SuppressionBody, SuppressionPath, TemplateCounts, UndeliverableBody
@@ -18,6 +18,7 @@ blueprint = open_blueprint("mail", "What became of the mails about an event, and
 
 
 @blueprint.get("/events/<uuid:event_id>/mail", summary="How an event's mails stand", responses={200: EventMailBody})
+@describes(problems=("forbidden",))
 def count_mails(path: EventPath) -> Response:
     """Return how many mails of each template stand how. Needs the right to sell."""
     with services().sessions() as session:
@@ -31,6 +32,7 @@ def count_mails(path: EventPath) -> Response:
     summary="Addresses that mail does not reach",
     responses={200: Page[UndeliverableBody]},
 )
+@describes(problems=("forbidden",))
 def list_undeliverable(path: EventPath, query: PageArguments) -> Response:
     """Return the addresses that mail about your event did not reach, in alphabetical order."""
     key = query.after(str)

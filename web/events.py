@@ -61,6 +61,7 @@ def read_event(path: EventPath) -> Response:
 
 @blueprint.put("/events/<uuid:event_id>", summary="Edit an event", responses={200: EventBody})
 @describes(problems=("forbidden", "event-closed", "event-published", "capacity-below-tiers"))
+@require(*UserRole, fresh=True)
 def update_event(path: EventPath, body: EventRequest) -> Response:
     """Replace what you say about an event. Orders keep the prices, fees and tax that they were made with.
 

@@ -11,9 +11,10 @@ from domain.code_terms import CodeTerms, may_know
 from domain.errors import NotFoundError
 from domain.models import TicketTier
 from domain.ownership import rights_in
+from domain.rules.states import UserRole
 from domain.storefront import Offer, read_event_offers, read_offers
 from web.addresses import API
-from web.auth import current_actor, public
+from web.auth import current_actor, public, require
 from web.openapi import describes, open_blueprint
 from web.rate_limits import guessing_limited
 from web.responses import answer, nothing
@@ -37,6 +38,7 @@ blueprint = open_blueprint("tiers", "Kinds of tickets: their price, their limits
     ),
     headers={201: {"Location": "Where all tiers are."}},
 )
+@require(*UserRole, fresh=True)
 def create_tier(path: EventPath, body: TierRequest) -> Response:
     """Add a kind of ticket to a draft, or to an event that is on sale."""
     with services().sessions.begin() as session:
@@ -78,6 +80,7 @@ def list_tiers(path: EventPath, query: CodeArgument) -> Response:
         "payout-account-required",
     )
 )
+@require(*UserRole, fresh=True)
 def update_tier(path: TierPath, body: TierRequest) -> Response:
     """Replace what you say about a tier. A new price is for new orders only.
 

@@ -39,28 +39,28 @@ POST   /api/v1/auth/verify-email                   public [accounts]
 POST   /api/v1/auth/verify-email/resend            user [accounts]
 POST   /api/v1/check-ins                           admin+promoter+user fresh
 POST   /api/v1/check-ins/<uuid:scan_id>/undo       admin+promoter+user fresh
-DELETE /api/v1/codes/<uuid:code_id>                user
+DELETE /api/v1/codes/<uuid:code_id>                admin+promoter+user fresh
 GET    /api/v1/codes/<uuid:code_id>                user
-PATCH  /api/v1/codes/<uuid:code_id>                user
+PATCH  /api/v1/codes/<uuid:code_id>                admin+promoter+user fresh
 GET    /api/v1/events                              public
 POST   /api/v1/events                              admin+promoter
 DELETE /api/v1/events/<uuid:event_id>              user
 GET    /api/v1/events/<uuid:event_id>              public
-PUT    /api/v1/events/<uuid:event_id>              user
+PUT    /api/v1/events/<uuid:event_id>              admin+promoter+user fresh
 POST   /api/v1/events/<uuid:event_id>/cancel       admin+promoter fresh
 POST   /api/v1/events/<uuid:event_id>/publish      user
 GET    /api/v1/events/<uuid:event_id>/disputes     user
 GET    /api/v1/events/<uuid:event_id>/event.ics    public
 GET    /api/v1/events/<uuid:event_id>/statement    user
 GET    /api/v1/events/<uuid:event_id>/codes        user
-POST   /api/v1/events/<uuid:event_id>/codes        user
-POST   /api/v1/events/<uuid:event_id>/codes/batch  user
+POST   /api/v1/events/<uuid:event_id>/codes        admin+promoter+user fresh
+POST   /api/v1/events/<uuid:event_id>/codes/batch  admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/announcements user
 POST   /api/v1/events/<uuid:event_id>/announcements user
 GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id> user
 POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/cancel user
 GET    /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/preview user
-POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/send user
+POST   /api/v1/events/<uuid:event_id>/announcements/<uuid:announcement_id>/send admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/mail         user
 GET    /api/v1/events/<uuid:event_id>/mail/undeliverable user
 GET    /api/v1/events/<uuid:event_id>/check-in-conflicts user
@@ -75,7 +75,7 @@ GET    /api/v1/events/<uuid:event_id>/orders.csv   admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/orders.xlsx  admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/ticket-keys  public
 GET    /api/v1/events/<uuid:event_id>/tiers        public
-POST   /api/v1/events/<uuid:event_id>/tiers        user
+POST   /api/v1/events/<uuid:event_id>/tiers        admin+promoter+user fresh
 GET    /api/v1/events/<uuid:event_id>/waitlist     user
 POST   /api/v1/events/<uuid:event_id>/duplicate    user
 POST   /api/v1/events/<uuid:event_id>/waitlist     user
@@ -121,7 +121,7 @@ GET    /api/v1/tickets/<uuid:ticket_id>/google-wallet user
 GET    /api/v1/tickets/<uuid:ticket_id>/ticket.pdf user
 GET    /api/v1/tickets/<uuid:ticket_id>/ticket.pkpass user
 DELETE /api/v1/tiers/<uuid:tier_id>                user
-PUT    /api/v1/tiers/<uuid:tier_id>                user
+PUT    /api/v1/tiers/<uuid:tier_id>                admin+promoter+user fresh
 DELETE /api/v1/tickets/<uuid:ticket_id>/transfer   user
 POST   /api/v1/tickets/<uuid:ticket_id>/transfer   admin+promoter+user fresh
 GET    /api/v1/tiers/<uuid:tier_id>/availability   public

@@ -163,11 +163,15 @@ class TestChanging:
         assert [action for action, _ in audited(rows, used.id)] == ["code.update"]
         assert [action for action, _ in audited(rows, code.id)] == ["code.delete"]
 
+    def test_nobody_else_learns_that_there_is_one(self, rows, code, log_in):
+        other = PromoterFactory().user
+        rows.commit()
+        assert log_in(other).get(f"{CODES}/{code.id}").status_code == 404
+
     @pytest.mark.parametrize(
         ("who", "status"),
         [
             ("stranger", 401),
-            ("other promoter", 403),
             ("seller of the team", 403),
             ("manager of the team", 200),
             ("admin", 200),
@@ -178,7 +182,6 @@ class TestChanging:
             return TeamMemberFactory(promoter_id=event.promoter_id, rights=[right]).user
 
         people = {
-            "other promoter": lambda: PromoterFactory().user,
             "seller of the team": lambda: member(TeamRight.SELL),
             "manager of the team": lambda: member(TeamRight.MANAGE),
             "admin": lambda: UserFactory(role=UserRole.ADMIN),
