@@ -17,7 +17,7 @@ from domain.models import EmailNotification, Event, Order, PaymentTransaction, P
 from domain.models.notifications import ERASED_ADDRESS
 from domain.models.payments import OPEN_STATUSES
 from domain.notifications import OPEN, queue_mail
-from domain.personal_data import FAREWELL, Person, redact
+from domain.personal_data import FAREWELL, person_of, redact
 from domain.ports import PasswordHasher
 from domain.rules.lifecycle import ENDED
 from domain.rules.states import EventStatus, OrderStage, TicketStatus, WaitlistStatus
@@ -66,25 +66,26 @@ def erase(session: Session, actor: Actor, user_id: UUID, now: datetime) -> None:
 
 
 def _forget(session: Session, actor: Actor, user: User, erased_at: datetime) -> None:
-    person = Person(user.id, user.email)
+    address = user.email
     user.is_active = False
     user.deleted_at = user.erased_at = erased_at
     audit.record(session, actor, "user.erase", user, new={"erased_at": erased_at.isoformat()})
     session.flush()
-    redact(session, person)
+    redact(session, person_of(session, user, address))
 
 
 def redact_echoes(session: Session, now: datetime) -> None:
     """Redact what was kept, or came in, after an account's end: its farewell, and the reports about its mails."""
-    farewells = session.scalars(
-        select(EmailNotification)
+    farewells = session.execute(
+        select(User, EmailNotification.recipient)
+        .join(User, User.id == EmailNotification.user_id)
         .where(EmailNotification.template == FAREWELL, EmailNotification.recipient != ERASED_ADDRESS)
         .where(EmailNotification.status.not_in(OPEN), EmailNotification.updated_at < now - ECHO)
         .order_by(EmailNotification.id)
         .limit(BATCH)
     ).all()
-    people = [Person(mail.user_id, mail.recipient) for mail in farewells if mail.user_id is not None]
-    for person in people:
+    # All before the first, which makes stale what was loaded.
+    for person in [person_of(session, user, address) for user, address in farewells]:
         redact(session, person)
 
 

@@ -16,7 +16,7 @@ from domain.audit import Actor
 from domain.errors import NotFoundError
 from domain.models import Event, Promoter, TeamMember
 from domain.models.catalog import PUBLIC
-from domain.ownership import may_see, rights_in
+from domain.ownership import IN_OFFICE, may_see, rights_in
 
 Key = tuple[datetime, UUID]
 """Start and id of the last event of the page before."""
@@ -57,7 +57,8 @@ def find_own_events(
     They come in order of their start.
     """
     own = select(Promoter.id).where(Promoter.user_id == user_id)
-    theirs = own.union_all(select(TeamMember.promoter_id).where(TeamMember.user_id == user_id))
+    in_team = select(TeamMember.promoter_id).where(TeamMember.user_id == user_id)
+    theirs = select(Promoter.id).join(Promoter.user).where(Promoter.id.in_(own.union_all(in_team)), IN_OFFICE)
     query = select(Event).where(Event.promoter_id.in_(theirs), Event.deleted_at.is_(None), *_conditions(wanted))
     return _page(session, query, limit, after)
 

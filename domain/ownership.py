@@ -16,6 +16,8 @@ from domain.rules.states import EventStatus, TeamRight, UserRole
 
 ALL_RIGHTS = frozenset(TeamRight)
 NO_RIGHTS: frozenset[TeamRight] = frozenset()
+IN_OFFICE = and_(User.role != UserRole.USER, User.is_active, User.deleted_at.is_(None))
+"""Whether a promoter's account is such that they, and their team, may do anything."""
 
 
 def find_event(session: Session, actor: Actor, event_id: UUID, *rights: TeamRight) -> Event:
@@ -79,19 +81,22 @@ def rights_in(session: Session, event: Event, actor: Actor) -> frozenset[TeamRig
 def rights_with(session: Session, promoter: Promoter, actor: Actor) -> frozenset[TeamRight]:
     """Return what the actor may do in all of a promoter's events.
 
-    The promoter's role is read anew: where it was taken away, their team may do nothing either.
+    The promoter's account is read anew: where it was closed, or the role taken away, their team may do nothing either.
     """
     if actor.role is UserRole.ADMIN:
         return ALL_RIGHTS
     if actor.user_id is None:
         return NO_RIGHTS
     member = and_(TeamMember.promoter_id == promoter.id, TeamMember.user_id == actor.user_id)
-    role, rights = session.execute(
-        select(User.role, TeamMember.rights).outerjoin(TeamMember, member).where(User.id == promoter.user_id)
-    ).one()
-    if role is UserRole.USER:
+    standing = session.execute(
+        select(TeamMember.rights)
+        .select_from(User)
+        .outerjoin(TeamMember, member)
+        .where(User.id == promoter.user_id, IN_OFFICE)
+    ).one_or_none()
+    if standing is None:
         return NO_RIGHTS
-    return ALL_RIGHTS if promoter.user_id == actor.user_id else frozenset(map(TeamRight, rights or ()))
+    return ALL_RIGHTS if promoter.user_id == actor.user_id else frozenset(map(TeamRight, standing.rights or ()))
 
 
 def may(session: Session, event: Event, actor: Actor, right: TeamRight) -> bool:

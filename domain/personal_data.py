@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from domain import audit
 from domain.audit import Actor
 from domain.errors import NotFoundError
+from domain.logins import find_user_by_email
 from domain.models import (
     AccountToken,
     AuditLog,
@@ -39,6 +40,7 @@ from domain.models import (
     Unsubscription,
     User,
     Waitlist,
+    WebhookEndpoint,
     WebhookEvent,
 )
 from domain.models.notifications import ERASED_ADDRESS
@@ -55,10 +57,11 @@ ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom it is about. The address finds mails to them from before they had an account."""
+    """Whom it is about."""
 
     id: UUID
-    email: str
+    email: str | None
+    """By it is found what came there for nobody's account; None unless the address is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Holding:
     """What erasure writes into which column, the others stay; None where it deletes the rows."""
     unshown: frozenset[str] = frozenset()
     """Columns that an export leaves out, since it may travel: what opens a door."""
+    shown: Callable[[Person], Mapping[str, ColumnElement[Any]]] = lambda _person: {}
+    """Columns that an export shows otherwise than they stand: what is about somebody else."""
 
     @property
     def table(self) -> str:
@@ -84,9 +89,22 @@ def _own_orders(person: Person) -> Select[UUID]:
 
 def _is_mail_to(person: Person) -> ColumnElement[bool]:
     # An address may have passed on to another account, whose mails are not this person's.
-    to_nobody = EmailNotification.user_id.is_(None) & (EmailNotification.recipient != ERASED_ADDRESS)
+    to_nobody = EmailNotification.user_id.is_(None)
     is_addressed = func.lower(EmailNotification.recipient) == func.lower(person.email)
     return (EmailNotification.user_id == person.id) | (to_nobody & is_addressed)
+
+
+def _is_transfer_to(person: Person) -> ColumnElement[bool]:
+    to_nobody = TicketTransfer.recipient_id.is_(None)
+    is_addressed = func.lower(TicketTransfer.recipient_email) == func.lower(person.email)
+    return (TicketTransfer.recipient_id == person.id) | (to_nobody & is_addressed)
+
+
+def _own_acts(person: Person) -> Mapping[str, ColumnElement[Any]]:
+    """Show from where the person acted, and not from where others did, who may be admins."""
+    return {
+        column.name: case((AuditLog.actor_id == person.id, column)) for column in (AuditLog.ip, AuditLog.user_agent)
+    }
 
 
 def _is_event_about(person: Person) -> ColumnElement[bool]:
@@ -121,6 +139,12 @@ HOLDINGS = (
         },
     ),
     Holding(Promoter, lambda person: Promoter.user_id == person.id, {"description": None, "website": None}),
+    Holding(
+        WebhookEndpoint,
+        lambda person: WebhookEndpoint.promoter_id.in_(select(Promoter.id).where(Promoter.user_id == person.id)),
+        # Nothing goes there any more.
+        {"url": ERASED, "deleted_at": func.coalesce(WebhookEndpoint.deleted_at, func.now())},
+    ),
     Holding(TeamMember, lambda person: TeamMember.user_id == person.id, None),
     Holding(RefreshToken, lambda person: RefreshToken.user_id == person.id, None),
     Holding(AccountToken, lambda person: AccountToken.user_id == person.id, None),
@@ -152,7 +176,7 @@ HOLDINGS = (
     # Who sent it does not stand in the row by name.
     Holding(
         TicketTransfer,
-        lambda person: func.lower(TicketTransfer.recipient_email) == func.lower(person.email),
+        _is_transfer_to,
         {"recipient_email": ERASED_ADDRESS, "recipient_name": None},
     ),
     Holding(Waitlist, lambda person: Waitlist.user_id == person.id),
@@ -181,13 +205,28 @@ HOLDINGS = (
             "next_attempt_at": None,
         },
     ),
-    Holding(AuditLog, lambda person: (AuditLog.actor_id == person.id) | (AuditLog.entity_id == person.id)),
+    Holding(
+        AuditLog,
+        lambda person: (AuditLog.actor_id == person.id) | (AuditLog.entity_id == person.id),
+        shown=_own_acts,
+    ),
     Holding(
         AuditPersonalValue,
         lambda person: AuditPersonalValue.subject_id == person.id,
         {"old_value": None, "new_value": None},
     ),
 )
+
+
+def person_of(session: Session, user: User, address: str) -> Person:
+    """Return whom an account stands for, with an address it has or had, if that is theirs.
+
+    It is if they have proven it, and nobody else has an account with it by now, proven or not.
+    """
+    is_theirs = (
+        user.email_verified and address != ERASED_ADDRESS and find_user_by_email(session, address) in {None, user}
+    )
+    return Person(user.id, address if is_theirs else None)
 
 
 def redact(session: Session, person: Person) -> None:
@@ -213,7 +252,7 @@ def export(session: Session, actor: Actor, user_id: UUID, file: IO[bytes], now: 
     user = session.get(User, user_id)
     if user is None:
         raise NotFoundError("user")
-    person = Person(user.id, user.email)
+    person = person_of(session, user, user.email)
     audit.record(session, actor, "user.export", user)
     file.write(f'{{"user_id":"{user.id}","exported_at":"{now.isoformat()}","tables":{{'.encode())
     for place, holding in enumerate(HOLDINGS):
@@ -224,7 +263,8 @@ def export(session: Session, actor: Actor, user_id: UUID, file: IO[bytes], now: 
 
 
 def _write_rows(session: Session, holding: Holding, person: Person, file: IO[bytes]) -> None:
-    columns = [column for column in holding.model.__table__.columns if column.name not in holding.unshown]
+    shown = {**holding.model.__table__.columns, **holding.shown(person)}
+    columns = [column.label(name) for name, column in shown.items() if name not in holding.unshown]
     rows = session.execute(
         select(*columns).where(holding.is_about(person)), execution_options={"yield_per": ROWS_AT_ONCE}
     )

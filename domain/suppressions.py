@@ -17,6 +17,7 @@ from domain.audit import Actor
 from domain.errors import NotFoundError
 from domain.logins import find_user_by_email
 from domain.models import EmailNotification, MailSuppression
+from domain.models.notifications import ERASED_ADDRESS
 from domain.rules.states import SuppressionReason
 
 ASKED_FOR = frozenset({"verify_email", "password_reset"})
@@ -27,6 +28,8 @@ UNASKED = frozenset({"announcement", "reminder"})
 
 def find_obstacle(session: Session, mail: EmailNotification) -> str | None:
     """Say why a mail must not go to its address, if so."""
+    if mail.recipient == ERASED_ADDRESS:
+        return "Its reader was erased."
     if mail.template in ASKED_FOR:
         return None
     row = session.scalar(select(MailSuppression).where(MailSuppression.address == func.lower(mail.recipient)))

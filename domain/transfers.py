@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session, joinedload, sessionmaker
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -226,7 +226,9 @@ def _require_recipient(session: Session, transfer_id: UUID, actor: Actor) -> Use
 def _is_addressed_to(user: User) -> ColumnElement[bool]:
     # Somebody else may have had this address, and taken over what was sent to it then.
     is_open_to = or_(TicketTransfer.recipient_id.is_(None), TicketTransfer.recipient_id == user.id)
-    return (func.lower(TicketTransfer.recipient_email) == func.lower(user.email)) & is_open_to
+    is_addressed = func.lower(TicketTransfer.recipient_email) == func.lower(user.email)
+    # Whose account has ended has no address, though their token lives for some minutes.
+    return is_addressed & is_open_to & literal(not user.is_deleted)
 
 
 def _is_address_of(user: User, email: str) -> bool:

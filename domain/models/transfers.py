@@ -42,6 +42,8 @@ class TicketTransfer(Identified, Timestamped, Base):
         # GET /transfers: what a person sent, and what was sent to their address.
         Index("ix_ticket_transfers_sender_id_id", "sender_id", "id"),
         Index("ix_ticket_transfers_received", func.lower(text("recipient_email")), "id"),
+        # What a person took over, whatever address they had then.
+        Index("ix_ticket_transfers_recipient_id", "recipient_id", postgresql_where=text("recipient_id IS NOT NULL")),
         # The sweep: whose time is over.
         Index("ix_ticket_transfers_expiring", "expires_at", postgresql_where=text("status = 'pending'")),
     )

@@ -45,6 +45,7 @@ CREATE UNIQUE INDEX uq_ticket_transfers_pending ON ticket_transfers (ticket_id) 
 CREATE INDEX ix_ticket_transfers_ticket_id_id ON ticket_transfers (ticket_id, id);
 CREATE INDEX ix_ticket_transfers_sender_id_id ON ticket_transfers (sender_id, id);
 CREATE INDEX ix_ticket_transfers_received ON ticket_transfers (lower(recipient_email), id);
+CREATE INDEX ix_ticket_transfers_recipient_id ON ticket_transfers (recipient_id) WHERE recipient_id IS NOT NULL;
 CREATE INDEX ix_ticket_transfers_expiring ON ticket_transfers (expires_at) WHERE status = 'pending';
 CREATE TRIGGER touch_ticket_transfers BEFORE UPDATE ON ticket_transfers
     FOR EACH ROW EXECUTE FUNCTION touch_updated_at();

@@ -32,7 +32,7 @@ IMPERSONAL = {
     "tickets": "code qr_payload qr_image",
     "waitlist": "response unoffered_reason",
     "webhook_deliveries": "data error",
-    "webhook_endpoints": "url types secret_kid previous_secret_kid",
+    "webhook_endpoints": "types secret_kid previous_secret_kid",
     "webhook_inbox": "provider provider_event_id type account error",
 }
 """Columns that name nobody: ids of providers stand for a person only where the provider keeps one."""

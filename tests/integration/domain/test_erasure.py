@@ -10,7 +10,20 @@ from sqlalchemy import select, text, update
 from domain import erasure, personal_data
 from domain.audit import Actor
 from domain.errors import ConflictError, NotFoundError
-from domain.models import AuditLog, Base, EmailNotification, LedgerEntry, Order, Ticket, User, Waitlist, WebhookEvent
+from domain.models import (
+    AuditLog,
+    Base,
+    EmailNotification,
+    LedgerEntry,
+    Order,
+    Ticket,
+    TicketTransfer,
+    User,
+    Waitlist,
+    WebhookEndpoint,
+    WebhookEvent,
+)
+from domain.models.notifications import ERASED_ADDRESS
 from domain.rules.states import (
     AttemptKind,
     AttemptStatus,
@@ -18,6 +31,7 @@ from domain.rules.states import (
     MailStatus,
     OrderReason,
     OrderStage,
+    TransferStatus,
     UserRole,
     WaitlistStatus,
 )
@@ -42,6 +56,7 @@ from tests.factories import (
     UnsubscriptionFactory,
     UserFactory,
     WaitlistFactory,
+    WebhookEndpointFactory,
     WebhookEventFactory,
     bound_to,
 )
@@ -120,10 +135,40 @@ def live(user, past, word):
 @pytest.fixture
 def zenobia(rows, past):
     user = UserFactory(email=MAIL, first_name=WORD, phone=f"call {WORD}")
-    PromoterFactory(user=user, company_name="Concerts Ltd", description=f"By {WORD}", website=f"https://{WORD}.example")
+    site = f"https://{WORD}.example"
+    promoter = PromoterFactory(user=user, company_name="Concerts Ltd", description=f"By {WORD}", website=site)
+    WebhookEndpointFactory(promoter_id=promoter.id, url=f"{site}/hooks")
     live(user, past, WORD)
     rows.flush()
     return user
+
+
+def write_to(address):
+    """Leave what comes to an address without an account, or before it is proven."""
+    TicketTransferFactory(recipient_email=address, recipient_name=WORD)
+    mail = EmailNotificationFactory(template="transfer_offered", recipient=address, status=MailStatus.DELIVERED)
+    WebhookEventFactory(provider="sendgrid", payload={"notification_id": str(mail.id), "email": address})
+    MailSuppressionFactory(address=address)
+
+
+CAME_THERE = dict.fromkeys(["ticket_transfers", "email_notifications", "webhook_inbox", "mail_suppressions"], 1)
+
+
+def let_farewell_arrive(session):
+    """Hand the farewell over, and wait for its echoes."""
+    is_farewell = EmailNotification.template == "account_erased"
+    session.execute(update(EmailNotification).where(is_farewell).values(status=MailStatus.SENT, sent_at=NOW))
+    erasure.redact_echoes(session, NOW + timedelta(days=4))
+
+
+def exported_by(session, actor, user):
+    file = io.BytesIO()
+    personal_data.export(session, actor, user.id, file, NOW)
+    return file.getvalue().decode()
+
+
+def exported_tables(session, actor, user):
+    return json.loads(exported_by(session, actor, user))["tables"]
 
 
 def traces(session, word):
@@ -182,6 +227,7 @@ class TestErase:
         entry = rows.scalars(select(AuditLog).where(AuditLog.action == "user.erase")).one()
         assert (entry.actor_id, entry.entity_id, entry.request_id) == (admin.user_id, zenobia.id, "by-letter")
         assert rows.scalars(select(Waitlist.status)).one() is WaitlistStatus.LEFT
+        assert not rows.scalars(select(WebhookEndpoint)).one().is_enabled
         pending = select(EmailNotification).where(EmailNotification.status == MailStatus.PENDING)
         assert [mail.template for mail in rows.scalars(pending)] == ["account_erased"]
 
@@ -245,14 +291,41 @@ class TestErase:
             personal_data.export(rows, admin, EventFactory().id, io.BytesIO(), NOW)
 
 
+class TestAddressOfSomebodyElse:
+    def test_who_has_not_proven_it_neither_reads_nor_erases_what_came_there(self, rows, admin):
+        write_to(MAIL)
+        mallory = UserFactory(email=MAIL, email_verified=False)
+        tables = exported_tables(rows, admin, mallory)
+        assert [name for name in CAME_THERE if tables[name]] == []
+        erasure.erase(rows, admin, mallory.id, NOW)
+        let_farewell_arrive(rows)
+        assert traces(rows, WORD) == CAME_THERE
+
+    def test_an_echo_leaves_alone_who_registered_with_it_anew(self, rows, zenobia, admin):
+        erasure.erase(rows, admin, zenobia.id, NOW)
+        UserFactory(email=MAIL)
+        write_to(MAIL)
+        let_farewell_arrive(rows)
+        assert traces(rows, WORD) == CAME_THERE | {"users": 1}
+
+    def test_late_erasure_of_a_deleted_account_takes_what_was_its_own_alone(self, rows, zenobia, admin):
+        accepted = {"status": TransferStatus.ACCEPTED, "recipient_email": MAIL}
+        own = TicketTransferFactory(**accepted, recipient_id=zenobia.id)
+        zenobia.deleted_at = NOW
+        theirs = TicketTransferFactory(**accepted, recipient_id=UserFactory(email=MAIL).id)
+        erasure.erase(rows, admin, zenobia.id, NOW)
+        addresses = rows.scalars(
+            select(TicketTransfer.recipient_email).where(TicketTransfer.id.in_([own.id, theirs.id])).order_by("id")
+        )
+        assert addresses.all() == [ERASED_ADDRESS, MAIL]
+
+
 class TestExport:
     @pytest.fixture
     def exported(self, rows, zenobia, admin, past):
         live(UserFactory(email="bystander@example.com"), past, "bystander")
         rows.execute(update(Ticket).values(qr_image="cGljdHVyZQ=="))
-        file = io.BytesIO()
-        personal_data.export(rows, admin, zenobia.id, file, NOW)
-        return file.getvalue().decode()
+        return exported_by(rows, admin, zenobia)
 
     def test_holds_whatever_is_held(self, rows, zenobia, exported):
         tables = json.loads(exported)["tables"]
@@ -269,6 +342,14 @@ class TestExport:
         secrets = [*rows.scalars(select(User.password_hash)), *rows.scalars(select(Ticket.code)), "cGljdHVyZQ=="]
         assert [secret for secret in secrets if secret in exported] == []
         assert "(hidden)" in exported
+
+    def test_shows_from_where_they_acted_and_not_from_where_admins_did(self, rows, zenobia, admin):
+        trace = {"entity_id": zenobia.id, "entity_type": "User"}
+        AuditLogFactory(**trace, actor_id=zenobia.id, ip="192.0.2.7", user_agent="own browser")
+        AuditLogFactory(**trace, actor_id=admin.user_id, ip="192.0.2.99", user_agent="admin's browser")
+        places = {(row["ip"], row["user_agent"]) for row in exported_tables(rows, admin, zenobia)["audit_logs"]}
+        assert ("192.0.2.7", "own browser") in places
+        assert not {"192.0.2.99", "admin's browser"} & {value for place in places for value in place}
 
     def test_is_written_down(self, rows, zenobia, admin, exported):
         entry = rows.scalars(select(AuditLog).where(AuditLog.action == "user.export")).one()

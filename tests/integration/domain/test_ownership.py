@@ -1,11 +1,18 @@
+from datetime import UTC, datetime
+
 import pytest
+from sqlalchemy import update
 from uuid_utils.compat import uuid7
 
 from domain.audit import Actor
 from domain.errors import ForbiddenError, NotFoundError
+from domain.listings import EventFilter, find_own_events
+from domain.models import User
 from domain.ownership import find_event, lock_event, may_see, rights_in
 from domain.rules.states import EventStatus, TeamRight, UserRole
 from tests.factories import EventFactory, PromoterFactory, TeamMemberFactory, UserFactory, bound_to
+
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -39,6 +46,19 @@ def test_a_member_may_do_what_their_rights_say(session, event):
 def test_rights_end_at_the_promoters_own_events(session, event):
     other = EventFactory(promoter=PromoterFactory())
     assert rights_in(session, other, member(event, *TeamRight)) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "end", [{"is_active": False}, {"deleted_at": NOW}, {"role": UserRole.USER}], ids=["closed", "deleted", "demoted"]
+)
+def test_nobody_has_rights_whose_promoter_has_gone(session, event, end):
+    promoter, seller = event.promoter.user, member(event, TeamRight.SELL)
+    actors = [actor_of(promoter), seller]
+    session.execute(update(User).where(User.id == promoter.id).values(**end))
+    assert [rights_in(session, event, actor) for actor in actors] == [frozenset()] * 2
+    assert [find_own_events(session, actor.user_id, EventFilter(), limit=5) for actor in actors] == [[], []]
+    with pytest.raises(ForbiddenError):
+        find_event(session, seller, event.id, TeamRight.SELL)
 
 
 def test_only_the_team_sees_a_draft(session, event):

@@ -9,6 +9,7 @@ from domain.correspondence import Links
 from domain.deliveries import receive_event
 from domain.messages import SendMail
 from domain.models import EmailNotification, MailSuppression
+from domain.models.notifications import ERASED_ADDRESS
 from domain.notifications import send_mail
 from domain.one_time_tokens import TokenKeyring
 from domain.rules.states import MailingKind, MailStatus, OrderStage, SuppressionReason
@@ -38,9 +39,8 @@ def write(sessions, order):
                 values |= {"mailing_id": mailing.id, "event_id": order.event_id}
             else:
                 values["order_id"] = order.id
-            return EmailNotificationFactory(
-                template=template, user_id=order.user_id, recipient=order.user.email.capitalize(), **values
-            )
+            values = {"recipient": order.user.email.capitalize(), **values}
+            return EmailNotificationFactory(template=template, user_id=order.user_id, **values)
 
     return write
 
@@ -63,8 +63,8 @@ def report(sessions, write):
 def fate(sessions, write):
     """Tell how a mail of a template ends."""
 
-    def fate(template):
-        mail, mailer = write(template), FakeMailer()
+    def fate(template, **values):
+        mail, mailer = write(template, **values), FakeMailer()
         send_mail(sessions, mailer, mail.id, NOW, LINKS)
         with sessions() as session:
             status = session.get_one(EmailNotification, mail.id).status
@@ -120,6 +120,10 @@ def test_a_bounce_outweighs_a_complaint_whichever_comes_first(sessions, report):
     report("bounce", type="bounce")
     report("spamreport")
     assert reasons(sessions) == [SuppressionReason.BOUNCED]
+
+
+def test_nothing_goes_to_whom_nobody_remembers(fate):
+    assert fate("event_changed", recipient=ERASED_ADDRESS) is MailStatus.SUPPRESSED
 
 
 def test_a_new_password_is_mailed_all_the_same_and_proves_the_address(sessions, report, order, announced, fate):

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
-from domain import tickets, transfers
+from domain import erasure, tickets, transfers
 from domain.audit import Actor
 from domain.correspondence import Links
 from domain.errors import ConflictError, InvalidError, NotFoundError
@@ -377,6 +377,16 @@ def test_a_person_sees_what_they_sent_and_what_was_sent_to_them(exchange, other)
     exchange.change(User, email_verified=False, email_verified_at=None)
     with exchange.sessions() as session:
         assert [row.id for row in transfers.list_own(session, exchange.buyer, limit=5, after=None)] == [sent]
+
+
+def test_an_erased_person_answers_no_offer_that_nobody_remembers(exchange):
+    transfer_id = exchange.offer()
+    with exchange.sessions.begin() as session:
+        erasure.erase(session, exchange.friend, exchange.friend.user_id, exchange.till.now)
+    with exchange.sessions() as session:
+        assert transfers.list_own(session, exchange.friend, limit=5, after=None) == []
+    with pytest.raises(NotFoundError):
+        exchange.act(transfers.decline, transfer_id, exchange.friend)
 
 
 @pytest.mark.parametrize("rival", ["cancel", "accept"])
