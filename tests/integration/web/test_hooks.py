@@ -50,7 +50,8 @@ class TestEndpoints:
         with sessions() as session:
             row = session.get_one(WebhookEndpoint, made["id"])
             assert secret == written(services.hook_secrets.secret(row.secret_id, row.secret_kid))
-            assert not [value for value in vars(row).values() if str(value) in secret or secret in str(value)]
+            kept = [value for value in vars(row).values() if isinstance(value, str) and len(value) > 2]
+            assert not [value for value in kept if value in secret or secret in value]
 
     @pytest.mark.parametrize(
         ("changes", "pointer"),
