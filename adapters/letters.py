@@ -35,7 +35,7 @@ CONTEXTS: Mapping[str, frozenset[str]] = {
     "transfer_accepted": frozenset({"event", "tier", "recipient"}),
     "transfer_refused": frozenset({"event", "tier", "recipient", "outcome"}),
     "ticket_received": frozenset({"event", "tickets", "sender_name"}),
-    "ticket_withdrawn": frozenset({"event", "tier", "sender_name"}),
+    "ticket_withdrawn": frozenset({"event", "tier", "sender_name", "is_event_cancelled"}),
     "team_joined": frozenset({"first_name", "promoter", "rights"}),
     "webhook_disabled": frozenset({"first_name", "url", "disabled_reason"}),
     "event_changed": frozenset({"event", "order_link", "changes", "is_postponed", "refund_until"}),

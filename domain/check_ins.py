@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from domain import audit, check_in_records
+from domain import audit, check_in_records, outgoing
 from domain.audit import Actor
 from domain.check_in_records import DoorTicket, Judgement
 from domain.door import doors_of
@@ -24,7 +24,7 @@ from domain.ownership import find_event, find_event_of
 from domain.ports import Signer
 from domain.rules.door import Doors, admits, judge_scan, judge_ticket
 from domain.rules.lifecycle import may_become
-from domain.rules.states import ScanResult, TeamRight, TicketStatus
+from domain.rules.states import ScanResult, TeamRight, TicketStatus, WebhookType
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
@@ -87,6 +87,7 @@ def check_in(
     if fresh:
         judged = _judge(session, signer, event, list(fresh.values()), now)
         check_in_records.write(session, event.id, gate, scanner_id, judged, now)
+        _tell(session, event, judged)
         new = {"gate": gate, "scans": len(judged), "admitted": sum(it.is_admitted for it in judged)}
         audit.record(session, actor, "event.check_in", event, new=new)
     kept = check_in_records.find_scans(session, scanner_id, nonces)
@@ -95,6 +96,16 @@ def check_in(
         outcomes.append(_outcome(event, scan, kept[scan.nonce], is_repeated=scan.nonce in seen))
         seen.add(scan.nonce)
     return outcomes
+
+
+def _tell(session: Session, event: Event, judged: Sequence[Judgement]) -> None:
+    admitted = [
+        {"ticket_id": str(it.ticket.id), "scan_id": str(it.id), "offline": it.is_offline}
+        for it in judged
+        if it.ticket and it.is_admitted
+    ]
+    if admitted:
+        outgoing.tell_each(session, event.id, WebhookType.TICKET_CHECKED_IN, admitted)
 
 
 def _outcome(event: Event, scan: Scan, kept: CheckInScan, *, is_repeated: bool) -> Outcome:

@@ -180,6 +180,7 @@ def _about_offer(session: Session, order: Order, links: Links) -> dict[str, Any]
 def _about_transfer(transfer: TicketTransfer, links: Links) -> dict[str, Any]:
     return {
         "event": _about_event(transfer.ticket.event),
+        "is_event_cancelled": transfer.ticket.event.is_cancelled,
         "tier": transfer.ticket.tier.name,
         "sender_name": transfer.sender.full_name,
         "recipient": transfer.recipient_name or transfer.recipient_email,

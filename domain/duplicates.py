@@ -1,4 +1,7 @@
-"""Duplicates of events: a new draft with the same tiers, perhaps at another time. Nothing that was sold comes along."""
+"""Duplicates of events: a new draft with the same tiers, perhaps at another time.
+
+Nothing that was sold comes along, nor what was granted to those who bought it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -39,7 +42,7 @@ def duplicate_event(
     event = find_event(session, actor, event_id, TeamRight.MANAGE)
     distance = starts_at - event.starts_at if starts_at is not None else timedelta()
     values = {field.name: getattr(event, field.name) for field in fields(EventDetails)}
-    values |= _moved(event, EVENT_TIMES, distance) | {"is_featured": False}
+    values |= _moved(event, EVENT_TIMES, distance) | {"is_featured": False, "refund_granted_until": None}
     if title is not None:
         values["title"] = title
     draft = open_draft(session, event.promoter, checked(EventDetails(**values), platform), platform)

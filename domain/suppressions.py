@@ -22,8 +22,8 @@ from domain.rules.states import SuppressionReason
 
 ASKED_FOR = frozenset({"verify_email", "password_reset"})
 """Somebody waits for these now; they are few, and the only way to prove that an address works again."""
-UNASKED = frozenset({"announcement", "reminder"})
-"""Nobody asked for these; all others are about an order, and its buyer needs them."""
+UNASKED = frozenset({"announcement", "reminder", "transfer_offered"})
+"""Nobody asked for these; all others are about what somebody bought or holds, and they need them."""
 
 
 def find_obstacle(session: Session, mail: EmailNotification) -> str | None:

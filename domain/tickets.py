@@ -133,6 +133,11 @@ def unblock(session: Session, order: Order) -> None:
         session.execute(update(Ticket).where(*_live(order)).values(blocked_at=None))
 
 
+def find_live(session: Session, order: Order) -> Sequence[UUID]:
+    """Return which of the order's tickets were not taken back."""
+    return session.scalars(select(Ticket.id).where(*_live(order))).all()
+
+
 def _live(order: Order) -> tuple[ColumnElement[bool], ...]:
     return Ticket.order_id == order.id, Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED])
 

@@ -15,7 +15,10 @@ from domain.rules.states import TransferStatus
 
 
 def write_to_recipient(session: Session, transfer: TicketTransfer) -> None:
-    """Tell an address, which may have no account, that a ticket was offered to it."""
+    """Tell an address, which may have no account, that a ticket was offered to it.
+
+    The mail is not the event's: whom a holder has in mind is not the promoter's to see, unless they accept.
+    """
     queue_mail(
         session,
         template="transfer_offered",
@@ -57,6 +60,7 @@ def _last_transfers(session: Session, ticket_ids: Collection[UUID]) -> Sequence[
 
 def _write(session: Session, transfer: TicketTransfer, user_id: UUID, template: str) -> None:
     person = session.get_one(User, user_id)
+    event_id = session.scalars(select(Ticket.event_id).where(Ticket.id == transfer.ticket_id)).one()
     queue_mail(
         session,
         template=template,
@@ -64,5 +68,6 @@ def _write(session: Session, transfer: TicketTransfer, user_id: UUID, template: 
         recipient=person.email,
         recipient_name=person.full_name,
         user_id=person.id,
+        event_id=event_id,
         context={"transfer_id": str(transfer.id)},
     )

@@ -84,7 +84,12 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "transfer_accepted": {"event": _EVENT, "tier": "Standing", "recipient": "Grace Hopper"},
     "transfer_refused": {"event": _EVENT, "tier": "Standing", "recipient": "Grace Hopper", "outcome": "declined"},
     "ticket_received": {"event": _EVENT, "tickets": _TICKETS[:1], "sender_name": "Ada Lovelace"},
-    "ticket_withdrawn": {"event": _EVENT, "tier": "Standing", "sender_name": "Ada Lovelace"},
+    "ticket_withdrawn": {
+        "event": _EVENT,
+        "tier": "Standing",
+        "sender_name": "Ada Lovelace",
+        "is_event_cancelled": True,
+    },
     "team_joined": {"first_name": "Grace", "promoter": "Harbour Concerts ApS", "rights": ["scan", "sell"]},
     "webhook_disabled": {
         "first_name": "Ada",

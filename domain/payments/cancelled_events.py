@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
-from domain import tickets
+from domain import tickets, transfer_mails
 from domain.buyers import write_to_buyer
 from domain.models import Event, LedgerEntry, Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
@@ -84,6 +84,8 @@ def _undo(session: Session, order_id: UUID, now: datetime, clocks: Clocks) -> bo
     if order.stage not in CONFIRMED:
         give_up(session, order, OrderReason.EVENT_CANCELLED, now, clocks)
         return True
+    # Now, as the buyer is: the refund that takes the tickets back may be days away.
+    transfer_mails.tell_holders(session, order, tickets.find_live(session, order))
     for charge in attempts.captured_charges(session, order.id):
         give_back(session, order, charge, OrderReason.EVENT_CANCELLED, now)
     if not session.scalar(select(_is_returning(order.id))):

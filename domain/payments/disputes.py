@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, contains_eager, sessionmaker
 
-from domain import audit, tickets
+from domain import audit, outgoing, tickets
 from domain.audit import SYSTEM, Actor
 from domain.buyers import tell_buyer
 from domain.errors import VendorError
@@ -33,6 +33,7 @@ from domain.rules.states import (
     PaymentStatus,
     TeamRight,
     TicketStatus,
+    WebhookType,
 )
 from domain.transitions import move
 
@@ -201,6 +202,7 @@ def _lose(session: Session, order: Order, dispute: PaymentTransaction, now: date
         order.refunded_at = now
     else:
         tickets.unblock(session, order)
+    outgoing.tell_of_order(session, order, WebhookType.ORDER_REFUNDED)
 
 
 _ACTS = {AttemptStatus.PROCESSING: _begin, AttemptStatus.FAILED: _win, AttemptStatus.SUCCEEDED: _lose}

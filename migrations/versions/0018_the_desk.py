@@ -76,7 +76,7 @@ CREATE UNIQUE INDEX uq_check_ins_by_quarter ON check_ins_by_quarter (event_id, q
 MAIL_ENGAGEMENT = """
 CREATE MATERIALIZED VIEW mail_engagement AS
 SELECT
-    ord.event_id,
+    mail.event_id,
     mail.template,
     count(*) AS written,
     count(mail.sent_at) AS sent,
@@ -85,8 +85,8 @@ SELECT
     count(mail.clicked_at) AS clicked,
     count(mail.bounced_at) AS bounced
 FROM email_notifications AS mail
-JOIN orders AS ord ON ord.id = mail.order_id
-GROUP BY ord.event_id, mail.template;
+WHERE mail.event_id IS NOT NULL
+GROUP BY mail.event_id, mail.template;
 
 CREATE UNIQUE INDEX uq_mail_engagement ON mail_engagement (event_id, template);
 """

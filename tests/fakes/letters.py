@@ -52,7 +52,7 @@ CONTEXTS = {
     "transfer_accepted": TRANSFER | {"recipient": "Grace Hopper"},
     "transfer_refused": TRANSFER | {"recipient": "Grace Hopper", "outcome": "declined"},
     "ticket_received": {"event": EVENT, "tickets": TICKETS[:1], "sender_name": "Grace Hopper"},
-    "ticket_withdrawn": TRANSFER | {"sender_name": "Grace Hopper"},
+    "ticket_withdrawn": TRANSFER | {"sender_name": "Grace Hopper", "is_event_cancelled": True},
     "team_joined": {"first_name": "Ada", "promoter": "Harbour Concerts", "rights": ["scan", "sell"]},
     "webhook_disabled": {"first_name": "Ada", "url": "https://harbour.example/hooks", "disabled_reason": "failing"},
     "event_changed": {

@@ -111,6 +111,7 @@ def test_a_complaint_stops_what_nobody_asked_for_and_no_mail_about_an_order(repo
     report("spamreport")
     assert fate("announcement") is MailStatus.SUPPRESSED
     assert fate("reminder") is MailStatus.SUPPRESSED
+    assert fate("transfer_offered") is MailStatus.SUPPRESSED
     assert fate("event_changed") is MailStatus.SENT
     assert fate("order_refunded") is MailStatus.SENT
 

@@ -17,7 +17,7 @@ def at(text):
 def test_a_duplicate_is_a_draft_with_the_same_tiers_and_nothing_sold(rows, seller, promoter, sessions):
     start = datetime.now(UTC).replace(microsecond=0) + WEEK
     times = {"starts_at": start, "ends_at": start + 3 * HOUR, "doors_at": start - HOUR}
-    event = EventFactory(promoter=promoter, **times, tags=["jazz"], is_featured=True, capacity=900)
+    event = EventFactory(promoter=promoter, **times, tags=["jazz"], is_featured=True, refund_granted_until=start)
     tier = TicketTierFactory(
         event=event, name="Standing", quantity=100, desired_quantity=120, is_paused=True, sale_starts_at=start - WEEK
     )
@@ -28,6 +28,7 @@ def test_a_duplicate_is_a_draft_with_the_same_tiers_and_nothing_sold(rows, selle
     assert (answer.status_code, answer.headers["Location"]) == (201, f"{EVENTS}/{made['id']}")
     assert (made["status"], made["title"], made["tags"], made["is_featured"]) == ("draft", event.title, ["jazz"], False)
     assert made["slug"] != event.slug
+    assert made["refund_granted_until"] is None
     assert {name: at(made[name]) for name in times} == {name: value + WEEK for name, value in times.items()}
     (copy,) = seller.get(f"{EVENTS}/{made['id']}/tiers").json["items"]
     assert (copy["name"], copy["price"], copy["quantity"], copy["sold"]) == ("Standing", tier.price, 120, 0)

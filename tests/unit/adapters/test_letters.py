@@ -49,7 +49,9 @@ ESSENTIALS = {
     "transfer_accepted": ["Grace Hopper has taken over", "opens no door any more"],
     "transfer_refused": ["Grace Hopper declined", "still good"],
     "ticket_received": ["from Grace Hopper is yours now", "fWb1oQ6CwzXn2mKd8RtYpA", "Saturday 4 July 2026, 19:30 CEST"],
-    "ticket_withdrawn": ["Grace Hopper", "opens no door any more", "whoever paid for the ticket"],
+    "ticket_withdrawn": [
+        *("Grace Hopper", "The event was cancelled.", "opens no door any more", "whoever paid for the ticket"),
+    ],
     "event_cancelled": ["TV-7KQ2M9", "cancelled", "45.00 EUR", "https://tickets.example/orders/7KQ2M9"],
     "team_joined": ["Ada", "Harbour Concerts", "work at the door", "see orders, decide on them and refund them"],
     "webhook_disabled": ["Ada", "https://harbour.example/hooks", "for five days nothing that we sent there arrived"],

@@ -10,7 +10,7 @@ from sqlalchemy.orm import joinedload
 from domain.audit import Actor
 from domain.errors import ForbiddenError, NotFoundError, RetryableVendorError
 from domain.messages import FollowDispute, RefundPayment, ServeTier, SettlePayment
-from domain.models import AuditLog, Event, Order, Ticket
+from domain.models import AuditLog, Event, Order, Ticket, WebhookDelivery
 from domain.payments import cancelled_events, disputes, outcomes
 from domain.rules.states import (
     AttemptStatus,
@@ -24,7 +24,7 @@ from domain.rules.states import (
     UserRole,
 )
 from domain.transitions import lock_order
-from tests.factories import UserFactory, bound_to
+from tests.factories import UserFactory, WebhookEndpointFactory, bound_to
 from tests.integration.market import CLOCKS
 
 DOWN = RetryableVendorError("Stripe did not answer.", code="connection")
@@ -298,6 +298,19 @@ class TestLost:
         assert set(till.heard(ServeTier)) == {ServeTier(item.tier_id) for item in order.items}
         assert till.disputes(paid)[0].status is AttemptStatus.SUCCEEDED
         assert till.timeline(paid)[-1] == "dispute_lost"
+
+    @pytest.mark.parametrize(("amount", "status"), [(None, "refunded"), (1000, "confirmed")])
+    def test_is_told_by_webhook_as_a_refund_is(self, till, paid, amount, status):
+        with till.sessions.begin() as session, bound_to(session):
+            event = session.get_one(Event, till.read(paid).event_id)
+            WebhookEndpointFactory(promoter_id=event.promoter_id)
+        dispute = till.dispute(paid, amount)
+        till.hear()
+        till.gateway.close_dispute(dispute.id, "lost")
+        till.hear()
+        with till.sessions() as session:
+            (told,) = session.scalars(select(WebhookDelivery)).all()
+        assert (told.type, told.data["order_id"], told.data["status"]) == ("order.refunded", str(paid), status)
 
     def test_seats_are_not_free_where_somebody_is_inside(self, till, paid, disputed):
         let_in(till, paid)
