@@ -3,6 +3,7 @@
 `icalendar` escapes and folds. There is no METHOD: the file is a copy to keep, not an invitation to answer (RFC 5546).
 """
 
+from datetime import timedelta
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ from icalendar import Calendar, Event
 from adapters.letters import moment
 from domain.ports import EventFacts
 
+YEAR = timedelta(days=366)
 PRODUCT = "-//Ticket Vendor//Tickets//EN"
 
 
@@ -24,8 +26,8 @@ class CalendarWriter:
         """Return the event as iCalendar; the same facts give the same bytes."""
         calendar = Calendar.new(prodid=PRODUCT, uid=self._uid(event))
         calendar.add_component(self._entry(event))
-        # Zones are described for the years of the event alone.
-        calendar.add_missing_timezones(event.starts_at.date(), event.ends_at.date())
+        # A zone is described by its changes of clocks, so the one before the event must be in it (RFC 5545, 3.6.5).
+        calendar.add_missing_timezones(event.starts_at.date() - YEAR, event.ends_at.date() + YEAR)
         content: bytes = calendar.to_ical()
         return content
 
