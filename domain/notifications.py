@@ -183,8 +183,9 @@ def tell(session: Session, mail: EmailNotification, kind: str) -> None:
     """Append to the order's timeline; touching the order gives it a new version, and so a new ETag."""
     # What goes to all of an event is no step of the order.
     if mail.order_id is not None and mail.mailing_id is None:
-        session.add(TimelineEntry(order_id=mail.order_id, kind=kind, data={"template": mail.template}))
+        # The order first: an entry's foreign key shares its row, and two who share it cannot both go on to change it.
         session.execute(update(Order).where(Order.id == mail.order_id).values(updated_at=func.now()))
+        session.add(TimelineEntry(order_id=mail.order_id, kind=kind, data={"template": mail.template}))
 
 
 def stalled(session: Session, before: datetime) -> list[Message]:

@@ -51,7 +51,6 @@ class Order(Identified, Timestamped, Base):
             "'TV-' || CASE WHEN sequence < 100000000 THEN lpad(sequence::text, 8, '0') ELSE sequence::text END",
             persisted=True,
         ),
-        unique=True,
     )
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
     event_id: Mapped[UUID] = mapped_column(ForeignKey("events.id"))
@@ -153,6 +152,8 @@ class Order(Identified, Timestamped, Base):
             "id",
             postgresql_where=text("stage = 'awaiting_approval'"),
         ),
+        # People name an order by its number. With a condition it is no key, which each change of an order would lock.
+        Index("uq_orders_number", "number", unique=True, postgresql_where=text("number IS NOT NULL")),
         # A webhook names an intent.
         Index(
             "uq_orders_stripe_payment_intent_id",

@@ -77,7 +77,10 @@ def change(sessions, model, row_id, **values):
 def codes(content):
     """Return what a door reads on the pages of a PDF."""
     document = pypdfium2.PdfDocument(content)
-    found = [zxingcpp.read_barcodes(page.render(scale=2).to_pil()) for page in document]
+    found = [
+        zxingcpp.read_barcodes(page.render(scale=2).to_pil(), formats=zxingcpp.BarcodeFormat.QRCode)
+        for page in document
+    ]
     document.close()
     return [code.text for page in found for code in page]
 

@@ -47,7 +47,7 @@ def pages(printer):
 
 
 def read(page):
-    codes = zxingcpp.read_barcodes(page.render(scale=2).to_pil())
+    codes = zxingcpp.read_barcodes(page.render(scale=2).to_pil(), formats=zxingcpp.BarcodeFormat.QRCode)
     text = page.get_textpage().get_text_range()
     fonts = {item.get_font().get_base_name() for item in page.get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_TEXT])}
     return tuple(round(side) for side in page.get_size()), flat(text), [code.text for code in codes], fonts
