@@ -1,4 +1,5 @@
 from sqlalchemy import text
+
 from domain.models import TimelineEntry
 from tests.factories import OrderFactory, bound_to
 
