@@ -360,7 +360,7 @@ QUESTIONS = {
         {"ix_refresh_tokens_user_id_family_id"},
     ),
     "a user by a part of the address": (
-        lambda session: users.list_users(session, users.UserSearch(words="person-777"), before=None, limit=20),
+        lambda session: users.list_users(session, users.UserSearch(words="person-77777@"), before=None, limit=20),
         {"ix_users_search"},
     ),
     "what a person did": (
@@ -429,7 +429,7 @@ QUESTIONS = {
     ),
     "which orders await approval": (orders_of(HOT, needs_approval=True), {"ix_orders_awaiting_approval"}),
     "whose order this is, by a part of a name": (
-        orders_of(HOT, words="person-777"),
+        orders_of(HOT, words="person-7777@"),
         {"ix_users_search", "ix_orders_user_id_id", "ix_orders_billing_search"},
     ),
     "which order has this number": (orders_of(HOT, words="TV-00000777"), {"uq_orders_number"}),

@@ -59,7 +59,7 @@ CHECKS = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-EXAMPLES = {GenerationMode.POSITIVE: 7, GenerationMode.NEGATIVE: 4}
+EXAMPLES = {GenerationMode.POSITIVE: 6, GenerationMode.NEGATIVE: 3}
 """Requests per operation, role and mode: three roles and 140 operations stay within a minute and a half."""
 REFUSED = {"ticket_id": None, "result": ScanResult.UNKNOWN}
 ENDING = {
