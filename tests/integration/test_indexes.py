@@ -458,7 +458,7 @@ QUESTIONS = {
         {"ix_ticket_transfers_sender_id_id", "ix_ticket_transfers_received"},
     ),
     "which transfers run out": (lambda session: transfers.find_due(session, NOW), {"ix_ticket_transfers_expiring"}),
-    "who awaits approval": (approvals.find_untold, {"ix_orders_unsettled", "uq_email_notifications_purpose"}),
+    "who awaits approval": (approvals.find_untold, {"uq_email_notifications_purpose"}),
     "who stands at the door": (
         lambda session: session.execute(
             text("SELECT * FROM door_list WHERE event_id = :event ORDER BY ticket_id LIMIT 100"),
