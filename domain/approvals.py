@@ -20,7 +20,7 @@ from domain.messages import OpenPayment, announce
 from domain.models import ApprovalNotice, EmailNotification, Event, Order, Promoter, TeamMember, User
 from domain.notifications import queue_mail
 from domain.one_by_one import one_by_one
-from domain.ownership import may
+from domain.ownership import IN_OFFICE, may
 from domain.rules.clocks import Clocks
 from domain.rules.states import OrderReason, OrderStage, TeamRight
 from domain.transitions import close, lock_order, move
@@ -132,12 +132,14 @@ def _tell_team(session: Session, event_id: UUID, now: datetime) -> bool:
 
 
 def _sellers(session: Session, event_id: UUID) -> Sequence[User]:
-    """Return the event's promoter, and the members of their team who sell."""
+    """Return the event's promoter, and the members of their team who sell; nobody where the promoter may do nothing."""
     promoter = select(Promoter.user_id).join(Event).where(Event.id == event_id)
+    in_office = promoter.join(User, User.id == Promoter.user_id).where(IN_OFFICE).exists()
     members = (
         select(TeamMember.user_id)
         .join(Event, Event.promoter_id == TeamMember.promoter_id)
         .where(Event.id == event_id, TeamMember.rights.contains([TeamRight.SELL]))
     )
     is_seller = User.id.in_(promoter.union(members))
-    return session.scalars(select(User).where(is_seller, User.is_active, User.deleted_at.is_(None))).all()
+    is_there = User.is_active & User.deleted_at.is_(None)
+    return session.scalars(select(User).where(is_seller, is_there, in_office)).all()

@@ -16,12 +16,13 @@ from sqlalchemy.orm import Session, joinedload
 
 from domain.documents import about_event
 from domain.mail_links import offer_path, order_path, transfer_path, unsubscribe_path
-from domain.mailing_letters import address_of, facts_of, find_mailing, is_wanted, unsubscribe_headers
+from domain.mailing_letters import facts_of, find_mailing, is_wanted, unsubscribe_headers
 from domain.models import EmailNotification, Event, Order, Ticket, TicketTransfer, Waitlist
 from domain.one_time_tokens import TokenKeyring, with_link
 from domain.ports import Attachment, EventFacts, Letter
 from domain.rules.states import OrderStage as S
 from domain.rules.states import TicketStatus
+from domain.venues import address_of
 
 TIMELY: Mapping[str, frozenset[S]] = {
     "order_confirmed": frozenset({S.ISSUING, S.COMPLETE}),
@@ -119,6 +120,8 @@ def _write_about_transfer(session: Session, mail: EmailNotification, links: Link
     options = [ticket_of.joinedload(Ticket.event), ticket_of.joinedload(Ticket.tier), joinedload(TicketTransfer.sender)]
     transfer = session.get_one(TicketTransfer, UUID(mail.context["transfer_id"]), options=options)
     facts, ticket = _about_transfer(transfer, links), transfer.ticket
+    if mail.template in {"transfer_offered", "ticket_received"} and ticket.event.is_cancelled:
+        return Unsent.MOOT
     if mail.template == "transfer_offered" and not transfer.is_pending:
         return Unsent.MOOT
     if mail.template != "ticket_received":

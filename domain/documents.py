@@ -15,6 +15,7 @@ from domain.errors import ConflictError, NotFoundError
 from domain.models import Event, Order, Ticket
 from domain.ports import EventFacts, TicketFacts
 from domain.rules.states import TicketStatus
+from domain.venues import address_of
 
 SHOWN = frozenset({TicketStatus.VALID, TicketStatus.USED})
 
@@ -64,8 +65,6 @@ def find_event_of(session: Session, holder_id: UUID, ticket_id: UUID) -> EventFa
 
 def about_event(event: Event) -> EventFacts:
     """Return what documents say of an event."""
-    town = " ".join(part for part in (event.postal_code, event.city) if part)
-    parts = (event.address_line1, event.address_line2, town, event.region, event.country)
     return EventFacts(
         id=event.id,
         title=event.title,
@@ -75,7 +74,7 @@ def about_event(event: Event) -> EventFacts:
         doors_at=event.doors_at,
         timezone=event.timezone,
         venue=event.venue_name,
-        address=", ".join(part for part in parts if part) or None,
+        address=address_of(event),
         country=event.country,
         position=_position(event),
         is_cancelled=event.is_cancelled,

@@ -13,6 +13,7 @@ from domain import audit, waitlist
 from domain.accounts import find_user
 from domain.audit import Actor
 from domain.errors import ConflictError, NotFoundError, UnauthenticatedError
+from domain.logins import find_user_by_email
 from domain.models import EmailNotification, Event, Order, PaymentTransaction, Promoter, Ticket, User, Waitlist
 from domain.models.notifications import ERASED_ADDRESS
 from domain.models.payments import OPEN_STATUSES
@@ -46,7 +47,9 @@ def erase_own(
 
 
 def erase(session: Session, actor: Actor, user_id: UUID, now: datetime) -> None:
-    """Forget a person, and tell them by mail. They leave every waitlist. Again forgets what came in meanwhile.
+    """Forget a person, and tell them by mail, unless their address is somebody else's by now.
+
+    They leave every waitlist. Again forgets what came in meanwhile.
 
     Raises `NotFoundError`, or `ConflictError`: `last-admin`, or `erasure-too-early` while something of theirs is still
     under way that needs them: an order, money, a ticket for an event to come, an event on sale.
@@ -61,7 +64,8 @@ def erase(session: Session, actor: Actor, user_id: UUID, now: datetime) -> None:
     _leave_waitlists(session, actor, user, now)
     if hindrance := _find_hindrance(session, user, now):
         raise ConflictError(hindrance, code="erasure-too-early")
-    _say_farewell(session, user)
+    if find_user_by_email(session, user.email) in {None, user}:
+        _say_farewell(session, user)
     _forget(session, actor, user, now)
 
 

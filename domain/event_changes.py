@@ -15,18 +15,14 @@ from domain.errors import InvalidError
 from domain.models import Event, Mailing
 from domain.models.base import JSONObject
 from domain.rules.states import MailingKind, MailingStatus
+from domain.venues import ADDRESS
 
 TOLD = (
     "title",
     "starts_at",
     "ends_at",
     "venue_name",
-    "address_line1",
-    "address_line2",
-    "postal_code",
-    "city",
-    "region",
-    "country",
+    *ADDRESS,
     "refund_granted_until",
 )
 """The fields of an event whose change is worth a mail."""

@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from domain.models import EmailNotification, Event, Mailing, Unsubscription
 from domain.rules.states import MailingKind
-
-_ADDRESS = ("address_line1", "address_line2", "postal_code", "city", "region", "country")
+from domain.venues import ADDRESS, address_of
 
 
 def find_mailing(session: Session, mailing_id: UUID) -> Mailing:
@@ -46,16 +45,10 @@ def facts_of(mailing: Mailing) -> dict[str, Any]:
             return {"doors_at": mailing.event.doors_at}
 
 
-def address_of(event: Event, **parts: str | None) -> str | None:
-    """Write an event's address in one line, with some of its parts as they were."""
-    lines = [parts.get(name, getattr(event, name)) for name in _ADDRESS]
-    return ", ".join(line for line in lines if line) or None
-
-
 def _about_changes(mailing: Mailing) -> dict[str, Any]:
     event, changes = mailing.event, mailing.changes
     rows = [(name, *changes[name]) for name in ("title", "starts_at", "ends_at", "venue_name") if name in changes]
-    sides = [{name: pair[side] for name, pair in changes.items() if name in _ADDRESS} for side in (0, 1)]
+    sides = [{name: pair[side] for name, pair in changes.items() if name in ADDRESS} for side in (0, 1)]
     if any(sides):
         rows.append(("address", *(address_of(event, **side) for side in sides)))
     starts = [datetime.fromisoformat(value) for value in changes.get("starts_at", ())]

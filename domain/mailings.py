@@ -146,9 +146,7 @@ def next_tickets(mailing: Mailing, limit: int) -> Select[UUID, UUID, UUID, UUID]
 def _readers(
     mailing: Mailing, page: Sequence[Row[UUID, UUID, UUID, UUID]], share: int
 ) -> tuple[dict[UUID, UUID | None], int]:
-    """Return the people of the first tickets, each with an order of their own if there is one, and how many tickets
-    that took.
-    """  # noqa: D205 the imperative sentence is a long one
+    """Return the people of the first tickets, each with an order of their own if any, and how many tickets it took."""
     people: dict[UUID, UUID | None] = {}
     for read, ticket in enumerate(page):
         if len(people) >= share:

@@ -8,7 +8,7 @@ _EVENT = {
     "starts_at": "2027-06-05T17:00:00+00:00",
     "timezone": "Europe/Copenhagen",
     "venue": "Refshaleøen, Section 3",
-    "location": "Refshalevej 171, 1432, København, DK",
+    "location": "Refshalevej 171, 1432 København, DK",
 }
 _SITE = "https://tickets.example.com"
 _QUERY = "token=Zk3vU9sLqTe7HxBcN0gJiwQf2mKd8RtYpAfWb1oQ6Cw"
@@ -57,8 +57,8 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
             {"what": "venue_name", "old": "Skuespilhuset", "new": "Refshaleøen, Section 3"},
             {
                 "what": "address",
-                "old": "Sankt Annæ Plads 36, 1250, København, DK",
-                "new": "Refshalevej 171, 1432, København, DK",
+                "old": "Sankt Annæ Plads 36, 1250 København, DK",
+                "new": "Refshalevej 171, 1432 København, DK",
             },
         ],
         "is_postponed": True,

@@ -1,4 +1,4 @@
-"""Invariants of the tiers and codes: their counters, their owners, and the line before them.
+"""Invariants of the tiers, codes and doors: their counters, their owners, and the line before them.
 
 Of a tier's public log only its length and its end are checked: the hashes in between are for the published checker.
 """
@@ -146,6 +146,22 @@ _LOG_IS_WHOLE = text("""
     ORDER BY tier.id LIMIT :most
 """)
 
+# Scans, tickets and figures change in one transaction. A scan that let somebody in has its ticket, which has an index.
+_FIGURES_EQUAL_SCANS = text("""
+    SELECT event.id, event.title AS name,
+        format('%s inside by the figures, %s by the scans', told.inside, seen.inside) AS fault
+    FROM events AS event
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(inside), 0) AS inside FROM door_counts WHERE event_id = event.id
+    ) AS told
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS inside FROM tickets JOIN check_in_scans AS scan ON scan.ticket_id = tickets.id
+        WHERE tickets.event_id = event.id AND scan.is_admitted AND scan.undone_at IS NULL
+    ) AS seen
+    WHERE event.id = ANY(:event_ids) AND told.inside <> seen.inside
+    ORDER BY event.id LIMIT :most
+""")
+
 INVARIANTS = (
     Invariant("never_oversold", "No tier has given more than it has.", _NEVER_OVERSOLD),
     Invariant("counters_equal_rows", "A tier's counters are what its rows say.", _COUNTERS_EQUAL_ROWS, heals.recount),
@@ -154,5 +170,6 @@ INVARIANTS = (
     Invariant("served_in_sequence", "Nobody is decided before those who came earlier.", _SERVED_IN_SEQUENCE),
     Invariant("log_is_whole", "A tier's public log is whole, up to its head.", _LOG_IS_WHOLE),
     Invariant("lines_move", "A line that is not paused moves.", _LINES_MOVE, heals.ring_tier),
+    Invariant("figures_equal_scans", "The door's figures are what its scans say.", _FIGURES_EQUAL_SCANS),
     Invariant("one_owner", "Each tier on sale is served by exactly one allocator.", _ONE_OWNER, may_pass=True),
 )

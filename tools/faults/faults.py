@@ -84,8 +84,8 @@ def kill_the_payments_worker(world: World, random: Random) -> None:
 
 
 def kill_a_worker(world: World, random: Random) -> None:
-    """Kill -9 whoever draws, mails, offers, sweeps, or tells the time."""
-    world.kill(random.choice(("tickets", "notifications", "waitlist", "sweep")))
+    """Kill -9 whoever draws, mails, offers, sweeps, or tells promoters' own systems."""
+    world.kill(random.choice(("tickets", "notifications", "waitlist", "sweep", "webhooks")))
 
 
 def kill_beat(world: World, _: Random) -> None:

@@ -111,3 +111,13 @@ def test_when_all_were_decided_before_its_turn_the_team_hears_nothing(till, tier
     till.give_up(order_id, OrderReason.DECLINED)
     assert approvals.tell_teams(till.sessions, till.now) == 0
     assert mails(till, TEAMS) == []
+
+
+def test_the_team_of_a_closed_promoter_is_told_nothing(till, tier):
+    with till.sessions.begin() as session, bound_to(session):
+        promoter_id = tier.event.promoter_id
+        TeamMemberFactory(promoter_id=promoter_id, rights=[TeamRight.SELL])
+        session.get_one(User, session.get_one(Promoter, promoter_id).user_id).is_active = False
+    wait(till, tier)
+    look(till)
+    assert mails(till, TEAMS) == []

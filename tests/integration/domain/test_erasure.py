@@ -231,6 +231,12 @@ class TestErase:
         pending = select(EmailNotification).where(EmailNotification.status == MailStatus.PENDING)
         assert [mail.template for mail in rows.scalars(pending)] == ["account_erased"]
 
+    def test_says_no_farewell_to_whoever_has_the_address_by_now(self, rows, zenobia, admin):
+        zenobia.deleted_at = NOW
+        UserFactory(email=MAIL)
+        erasure.erase(rows, admin, zenobia.id, NOW)
+        assert rows.scalars(select(EmailNotification).filter_by(template="account_erased")).all() == []
+
     def test_leaves_of_an_event_where_to_look(self, rows, zenobia, admin):
         intent_id = rows.scalars(select(Order.stripe_payment_intent_id).order_by(Order.id)).first()
         erasure.erase(rows, admin, zenobia.id, NOW)

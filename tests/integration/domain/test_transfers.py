@@ -342,6 +342,12 @@ class TestRefundOfATransferredTicket:
         assert "cancelled" not in text
         assert exchange.posted("ticket_received")[0].error == "what it would say is no longer so"
 
+    def test_a_ticket_of_an_event_that_is_off_is_mailed_to_nobody(self, exchange):
+        exchange.handed_on()
+        exchange.change(Event, status=EventStatus.CANCELLED, cancelled_at=exchange.till.now)
+        exchange.draw()
+        assert exchange.posted("ticket_received")[0].error == "what it would say is no longer so"
+
     def test_the_buyer_cannot_ask_for_it(self, exchange):
         exchange.change(Event, buyer_refund_hours=0)
         exchange.handed_on()

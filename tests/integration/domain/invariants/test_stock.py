@@ -1,13 +1,15 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from domain import tier_work
 from domain.invariants import stock
 from domain.invariants.breaches import OVERLAP, Scope
 from domain.messages import ServeTier
-from domain.rules.states import EventStatus, OrderStage
+from domain.models import Ticket
+from domain.rules.states import EventStatus, OrderStage, TicketStatus
+from tests.factories import CheckInScanFactory, DoorCountFactory, bound_to
 from tests.integration.domain.invariants.conftest import PATIENCE
 from tests.integration.market import until
 
@@ -60,6 +62,19 @@ class TestCountersEqualRows:
         house.corrupt("UPDATE ticket_tiers SET quantity = 2, reserved = 0 WHERE id = :id", id=house.tier_id)
         (breach,) = house.look()["counters_equal_rows"]
         assert (breach.can_heal, house.heal(), house.tier().recount_due) == (False, 0, False)
+
+
+class TestFiguresEqualScans:
+    def test_names_the_event(self, house, sold):
+        with house.sessions.begin() as session, bound_to(session):
+            ticket = session.scalars(select(Ticket).where(Ticket.order_id == sold)).first()
+            ticket.status, ticket.checked_in_at = TicketStatus.USED, house.now
+            CheckInScanFactory(ticket=ticket)
+        (breach,) = house.look()["figures_equal_scans"]
+        assert (breach.id, breach.fault) == (house.event_id, "0 inside by the figures, 1 by the scans")
+        with house.sessions.begin() as session, bound_to(session):
+            DoorCountFactory(event_id=house.event_id, tier_id=house.tier_id)
+        assert house.broken() == {}
 
 
 class TestTicketsWithinSold:
