@@ -1,10 +1,11 @@
 import inspect
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
 from celery.app.trace import build_tracer
-from celery.worker.request import Request
+from celery.exceptions import InvalidTaskError
 from kombu.message import Message as Letter
 from sqlalchemy import select, text
 from structlog.testing import capture_logs
@@ -347,22 +348,30 @@ class TestTicketsAndMail:
         assert [post.headers["webhook-id"] for post in hook_sender.posts] == [str(delivery.id)]
 
 
-def test_the_tasks_of_a_tiers_queue_only_ring_its_owner(monkeypatch):
-    rung = []
-    monkeypatch.setattr(allocation, "owner", lambda: type("Owner", (), {"ring": staticmethod(rung.append)}))
-    tier_id = uuid7()
-    deliver(ServeTier(tier_id))
-    assert rung == [tier_id]
+class TestBell:
+    """What a message in a tier's queue does."""
 
+    @pytest.fixture
+    def rung(self, monkeypatch):
+        rung = []
+        monkeypatch.setattr(allocation, "owner", lambda: type("Owner", (), {"ring": staticmethod(rung.append)}))
+        return rung
 
-def test_nothing_is_answered_to_a_ring_which_its_broker_has_forgotten():
-    answers, identity = [], {"id": str(uuid7()), "task": ServeTier.task}
-    message = Letter("[[], {}, {}]", headers=identity, content_type="application/json", content_encoding="utf-8")
-    given = {"app": app.app, "task": allocation.serve, "hostname": "here", "on_ack": lambda *_: answers.append("ack")}
-    for request in (allocation.Ring(message, **given), Request(message, **given)):
-        request.acknowledge()
-        assert request.acknowledged
-    assert answers == ["ack"]  # the other one's
+    def ring(self, arguments):
+        body = json.dumps([[], arguments, {}])
+        letter = Letter(body, content_type="application/json", content_encoding="utf-8")
+        allocation.serve.start_strategy(app.app, consumer=None)(letter, None, None, None, [])
+
+    def test_it_rings_the_owner_as_it_comes(self, rung):
+        tier_id = uuid7()
+        self.ring(ServeTier(tier_id).payload())
+        assert rung == [tier_id]
+
+    @pytest.mark.parametrize("arguments", [{}, {"tier_id": "none"}, {"tier_id": 7}, {"tier": str(uuid7())}])
+    def test_what_is_no_ring_is_thrown_away(self, rung, arguments):
+        with pytest.raises(InvalidTaskError, match="no ring"):
+            self.ring(arguments)
+        assert rung == []
 
 
 class TestSweep:
