@@ -4,13 +4,14 @@ import os
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, cast
 
 import psycopg
 from psycopg.types.array import ListBinaryDumper
-from sqlalchemy import Engine, NullPool, create_engine, event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy import Dialect, Engine, IteratorResult, NullPool, Pool, TextClause, create_engine, event
+from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.messages import Announcements, take_announcements
@@ -136,7 +137,51 @@ def open_sessions(engine: Engine, dispatch: Dispatch) -> sessionmaker[Session]:
 def open_statements(sessions: sessionmaker[Session]) -> Callable[[], Session]:
     """Return the factory of sessions whose every statement is a transaction of its own: one round trip, not three."""
     engine: Engine = sessions.kw["bind"]
-    return partial(sessions, bind=engine.execution_options(isolation_level="AUTOCOMMIT"))
+    pool = engine.pool.recreate()
+    event.listen(pool, "connect", _expect_statements)
+    event.listen(engine, "engine_disposed", lambda _: pool.dispose())
+    # Of the factory's own class, to which it has attached what happens at a commit.
+    kind = type("Statements", (StatementSession, sessions.class_), {"pool": pool, "dialect": engine.dialect})
+    return partial(kind, **sessions.kw | {"bind": engine.execution_options(isolation_level="AUTOCOMMIT")})
+
+
+def _expect_statements(connection: psycopg.Connection[Any], _record: object) -> None:
+    connection.autocommit = True
+    if connection.prepare_threshold is not None:
+        # Else PostgreSQL plans anew each time what takes an array, since a short one would have a cheaper plan; to plan
+        # the accept of an order costs more than to carry it out (docs/adr/0029).
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+
+
+class StatementSession(Session):
+    """A session of single statements, of which those in SQL go straight to psycopg, on connections of their own.
+
+    What SQLAlchemy does around a statement costs three times what psycopg does. Values are as psycopg takes them: a
+    type that is bound to a parameter is not looked at. ORM statements go the usual way.
+    """
+
+    pool: Pool
+    dialect: Dialect
+
+    def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
+        """Carry a statement out; raises what `Session.execute` does."""
+        if not isinstance(statement, TextClause):
+            return super().execute(statement, params, **options)
+        spelled, pooled = _spell(statement, self.dialect), self.pool.connect()
+        try:
+            cursor = cast(psycopg.Connection[Any], pooled.driver_connection).execute(spelled, params)
+            names = [column.name for column in cursor.description or ()]
+            return IteratorResult(SimpleResultMetaData(names), iter(cursor.fetchall() if names else ()))
+        except psycopg.Error as error:
+            raise DBAPIError.instance(spelled, params, error, psycopg.Error, dialect=self.dialect) from error
+        finally:
+            pooled.close()
+
+
+@cache
+def _spell(statement: TextClause, dialect: Dialect) -> str:
+    """Return a statement of ours as psycopg wants it; there are a few dozen, and each is spelled once."""
+    return str(statement.compile(dialect=dialect))
 
 
 def dispatch_after_commit(sessions: sessionmaker[Session], dispatch: Dispatch) -> None:

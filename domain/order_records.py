@@ -1,17 +1,17 @@
 """The statements that write accepted purchases down, for any number of them at once. What they mean is in orders.py."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 # Sequence numbers are drawn in the order in which the purchases are given.
 _INSERT = text("""
     WITH given AS MATERIALIZED (
-        SELECT * FROM ROWS FROM (jsonb_to_recordset(:orders) AS (
+        SELECT * FROM ROWS FROM (jsonb_to_recordset(CAST(:orders AS jsonb)) AS (
             id uuid, user_id uuid, event_id uuid, currency text, subtotal bigint, fees bigint, absorbed_fees bigint,
             tax bigint, total bigint, billing_name text, billing_email text, billing_address jsonb,
             idempotency_key text, idempotency_fingerprint text, request_id text, items jsonb
@@ -43,7 +43,7 @@ _INSERT = text("""
         RETURNING order_id, at AS accepted_at
     )
     SELECT id, number, sequence, version, created_at, accepted_at FROM placed JOIN told ON told.order_id = placed.id
-""").bindparams(bindparam("orders", type_=JSONB))
+""")
 
 
 def insert(session: Session, orders: Sequence[Mapping[str, Any]], *, most_waiting: int) -> dict[UUID, Row[Any]]:
@@ -52,7 +52,8 @@ def insert(session: Session, orders: Sequence[Mapping[str, Any]], *, most_waitin
     Left out are those whose keys are taken, and those of people who have `most_waiting` undecided orders for the event
     already; with 0 nobody has too many.
     """
-    return {row.id: row for row in session.execute(_INSERT, {"orders": orders, "most_waiting": most_waiting})}
+    values = {"orders": json.dumps(orders), "most_waiting": most_waiting}
+    return {row.id: row for row in session.execute(_INSERT, values)}
 
 
 _FIND_KEYS = text("""

@@ -1,5 +1,6 @@
 import pytest
 from sqlalchemy import create_engine, select, text, update
+from sqlalchemy.exc import DataError
 from uuid_utils.compat import uuid7
 
 from adapters.database import PoolLimits, open_engine, open_statements
@@ -77,3 +78,21 @@ class TestStatements:
             session.rollback()
         with sessions() as session:
             assert session.get(User, user.id) is None
+
+    def test_sql_goes_to_psycopg_and_fails_like_any_other(self, sessions):
+        with open_statements(sessions)() as session:
+            (row,) = session.execute(text("SELECT CAST(:number AS int) AS number, 'x' AS letter"), {"number": 7})
+            assert (row.number, row.letter, row._asdict()) == (7, "x", {"number": 7, "letter": "x"})
+            with pytest.raises(DataError, match="division by zero"):
+                session.execute(text("SELECT 1 / :number"), {"number": 0})
+            assert session.execute(text("SET statement_timeout = 0")).all() == []
+
+    def test_its_plan_is_made_once(self, sessions):
+        with open_statements(sessions)() as session:
+            for _ in range(20):
+                session.execute(text("SELECT id FROM orders WHERE id = ANY(:ids)"), {"ids": [uuid7()]})
+            (plans,) = session.execute(
+                text("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE '%ANY(%'")
+            )
+        assert plans.generic_plans > 0
+        assert plans.custom_plans == 0

@@ -1,8 +1,9 @@
 from dataclasses import replace
 from threading import Thread
 
+import psycopg
 import pytest
-from sqlalchemy import create_engine, event, func, select, text
+from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 from uuid_utils.compat import uuid7
@@ -45,12 +46,15 @@ def count(sessions):
         return session.scalar(select(func.count()).select_from(Order))
 
 
-def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(sessions, statements, engine, arrive):
-    arrivals, seen = arrive(5), []
-    listener = lambda *args: seen.append(args[2])  # noqa: E731
-    event.listen(engine, "before_cursor_execute", listener)
+def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(
+    sessions, statements, arrive, monkeypatch
+):
+    arrivals, seen, execute = arrive(5), [], psycopg.Connection.execute
+    with statements() as session:
+        session.execute(text("SELECT 'a connection is there'"))
+        monkeypatch.setattr(psycopg.Connection, "execute", lambda *args: seen.append(args[1]) or execute(*args))
     outcomes = accept_together(statements, LIMITS, arrivals)
-    event.remove(engine, "before_cursor_execute", listener)
+    monkeypatch.undo()
     assert len(seen) == 1
     numbers = [outcome.placement.sequence for outcome in outcomes]
     assert numbers == sorted(numbers)
