@@ -21,24 +21,28 @@ _LOCK = text("""
     WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE
 """)
 
-# What an order has is what it keeps in stock, and what of its tickets did not go back. The codes are not named: of one
-# that thousands have, its index would be the long way (docs/adr/0012).
+# What an order has is what it keeps in stock, and what of its tickets did not go back. Which rows to read is said by
+# their orders alone: the index of what a code has, or of what is held, would be the long way (docs/adr/0012).
 _HELD = text("""
-    SELECT item.code_id, item.sequence, sum(item.quantity - item.returned) AS tickets
+    SELECT item.code_id, item.sequence,
+           CAST(coalesce(sum(item.quantity - item.returned) FILTER (
+               WHERE item.inventory_state IN ('reserved', 'sold')), 0) AS integer) AS tickets
     FROM order_items AS item
-    WHERE item.order_id = ANY(:order_ids) AND item.inventory_state IN ('reserved', 'sold')
+    WHERE item.order_id = ANY(:order_ids)
     GROUP BY item.code_id, item.sequence
 """)
 
+# By code and person, as a person's part of a tier is (domain/person_limits.py). An item without a code finds nothing.
 _HELD_BY_PERSON = text("""
-    SELECT taken.code_id, person.user_id, sum(taken.tickets) AS tickets
-    FROM (SELECT DISTINCT user_id FROM orders WHERE id = ANY(:order_ids)) AS person
+    SELECT sought.code_id, sought.user_id, held.tickets
+    FROM (SELECT DISTINCT code_id, user_id FROM order_items WHERE order_id = ANY(:order_ids)) AS sought
     CROSS JOIN LATERAL (
-        SELECT item.code_id, item.quantity - item.returned AS tickets
-        FROM orders JOIN order_items AS item ON item.order_id = orders.id
-        WHERE orders.user_id = person.user_id AND item.inventory_state IN ('reserved', 'sold')
-    ) AS taken
-    GROUP BY taken.code_id, person.user_id
+        SELECT CAST(sum(item.quantity - item.returned) FILTER (
+                   WHERE item.inventory_state IN ('reserved', 'sold')) AS integer) AS tickets
+        FROM order_items AS item
+        WHERE item.code_id = sought.code_id AND item.user_id = sought.user_id
+    ) AS held
+    WHERE held.tickets > 0
 """)
 
 _WRITE = text("""
@@ -77,15 +81,18 @@ def lock(session: Session, items: Sequence[Row[Any]]) -> Allowances:
 def _read_held(session: Session, order_ids: Sequence[UUID]) -> Mapping[UUID, dict[int, int]]:
     found: dict[UUID, dict[int, int]] = defaultdict(dict)
     for row in session.execute(_HELD, {"order_ids": order_ids}):
-        found[row.code_id][row.sequence] = int(row.tickets)
+        found[row.code_id][row.sequence] = row.tickets
     return found
 
 
 def count_by_person(session: Session, order_ids: Sequence[UUID]) -> Mapping[UUID, dict[UUID, int]]:
-    """Return how many tickets the people of these orders hold, over all of their orders, by code and person."""
+    """Return how many tickets the people of these orders hold with the codes of these, by code and person.
+
+    All that they hold with a code is counted, by whichever orders; who holds none is left out.
+    """
     found: dict[UUID, dict[UUID, int]] = defaultdict(dict)
     for row in session.execute(_HELD_BY_PERSON, {"order_ids": order_ids}):
-        found[row.code_id][row.user_id] = int(row.tickets)
+        found[row.code_id][row.user_id] = row.tickets
     return found
 
 

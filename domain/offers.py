@@ -105,6 +105,7 @@ def _hold(
     session.flush()
     item = OrderItem(
         order_id=order.id,
+        user_id=order.user_id,
         tier_id=tier.id,
         sequence=claim.sequence,
         **asdict(line),

@@ -31,10 +31,10 @@ _INSERT = text("""
         ON CONFLICT (user_id, idempotency_key) DO NOTHING
         RETURNING id, sequence, number, version, created_at
     ), lined AS (
-        INSERT INTO order_items (id, order_id, sequence, tier_id, quantity, unit_price, subtotal, fees, absorbed_fees,
-                                 tax, attendees, salt, code_id)
-        SELECT item.id, placed.id, placed.sequence, item.tier_id, item.quantity, item.unit_price, item.subtotal,
-               item.fees, item.absorbed_fees, item.tax, item.attendees, item.salt, item.code_id
+        INSERT INTO order_items (id, order_id, user_id, sequence, tier_id, quantity, unit_price, subtotal, fees,
+                                 absorbed_fees, tax, attendees, salt, code_id)
+        SELECT item.id, placed.id, given.user_id, placed.sequence, item.tier_id, item.quantity, item.unit_price,
+               item.subtotal, item.fees, item.absorbed_fees, item.tax, item.attendees, item.salt, item.code_id
         FROM placed JOIN given ON given.id = placed.id, jsonb_to_recordset(given.items)
             AS item (id uuid, tier_id uuid, quantity int, unit_price bigint, subtotal bigint, fees bigint,
                      absorbed_fees bigint, tax bigint, attendees jsonb, salt uuid, code_id uuid)

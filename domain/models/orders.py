@@ -9,6 +9,7 @@ from sqlalchemy import (
     Computed,
     FetchedValue,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     UniqueConstraint,
@@ -99,7 +100,9 @@ class Order(Identified, Timestamped, Base):
 
     user: Mapped[User] = relationship(lazy="raise")
     event: Mapped[Event] = relationship(lazy="raise")
-    items: Mapped[list["OrderItem"]] = relationship(back_populates="order", lazy="raise", order_by="OrderItem.id")
+    items: Mapped[list["OrderItem"]] = relationship(
+        back_populates="order", lazy="raise", order_by="OrderItem.id", foreign_keys="OrderItem.order_id"
+    )
     timeline: Mapped[list["TimelineEntry"]] = relationship(lazy="raise", order_by="TimelineEntry.id")
 
     # A hot table: each index here serves a query of every sale, and each costs every sale.
@@ -115,8 +118,8 @@ class Order(Identified, Timestamped, Base):
         CheckConstraint("idempotency_key IS NULL OR idempotency_fingerprint IS NOT NULL", name="key_has_fingerprint"),
         # The replay of a submit; the loser of a race waits on it.
         UniqueConstraint("user_id", "idempotency_key"),
-        # GET /orders, newest first.
-        Index("ix_orders_user_id_id", "user_id", "id"),
+        # GET /orders, newest first. Unique, so that items can refer to an order and its user together.
+        UniqueConstraint("user_id", "id"),
         # GET /events/{id}/orders, and the refunds of a cancelled event.
         Index("ix_orders_event_id_id", "event_id", "id"),
         # The sweep: whose clock ran out.
@@ -203,7 +206,9 @@ class OrderItem(Identified, Base):
 
     __tablename__ = "order_items"
 
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"))
+    order_id: Mapped[UUID]
+    user_id: Mapped[UUID]
+    """The order's; the foreign key holds both to one row. By it is read what a person holds of a tier."""
     tier_id: Mapped[UUID] = mapped_column(ForeignKey("ticket_tiers.id"))
     sequence: Mapped[int] = mapped_column(BigInteger)
     quantity: Mapped[int]
@@ -231,7 +236,8 @@ class OrderItem(Identified, Base):
     code_id: Mapped[UUID | None] = mapped_column(ForeignKey("codes.id"))
     """The code with which it was bought, where that is for its tier; frozen like the price."""
 
-    order: Mapped[Order] = relationship(back_populates="items", lazy="raise")
+    # By the order alone: a list of pairs would not be looked up in an index.
+    order: Mapped[Order] = relationship(back_populates="items", lazy="raise", foreign_keys="OrderItem.order_id")
     tier: Mapped[TicketTier] = relationship(lazy="raise")
     code: Mapped[Code | None] = relationship(lazy="raise")
 
@@ -246,6 +252,7 @@ class OrderItem(Identified, Base):
         CheckConstraint("returned BETWEEN 0 AND quantity", name="returned"),
         CheckConstraint("desired_returned BETWEEN 0 AND quantity", name="desired_returned"),
         CheckConstraint("withdrawal > 0", name="withdrawal"),
+        ForeignKeyConstraint(["user_id", "order_id"], ["orders.user_id", "orders.id"]),
         UniqueConstraint("order_id", "tier_id"),
         # The tier's line, and the count of who is ahead.
         Index(
@@ -264,8 +271,15 @@ class OrderItem(Identified, Base):
             unique=True,
             postgresql_where=text("withdrawal IS NOT NULL"),
         ),
-        # Counting again what was taken with a code, and deleting one that nobody has.
-        Index("ix_order_items_code_id", "code_id", postgresql_where=text("code_id IS NOT NULL")),
+        # What a person holds of a tier, for its limit per person.
+        Index(
+            "ix_order_items_held",
+            "tier_id",
+            "user_id",
+            postgresql_where=text("inventory_state IN ('reserved', 'sold')"),
+        ),
+        # What a person holds with a code; counting again what was taken with it, and deleting one that nobody has.
+        Index("ix_order_items_code_id_user_id", "code_id", "user_id", postgresql_where=text("code_id IS NOT NULL")),
     )
 
     @property

@@ -151,6 +151,7 @@ def _item(tier, line, state, order, code):
     if state is InventoryState.SOLD:
         tier.sold += line.quantity
     return OrderItem(
+        user_id=order["user"].id,
         tier=tier,
         sequence=order["sequence"],
         quantity=line.quantity,

@@ -95,9 +95,10 @@ STATEMENTS = (
     FROM (SELECT n, {_STAGE} AS stage FROM generate_series(1, {ROWS}) AS n) AS planned
     """,
     f"""
-    INSERT INTO order_items (id, order_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax,
+    INSERT INTO order_items (id, order_id, user_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax,
         inventory_state, desired_state)
-    SELECT {_id("item")}, {_id("order")}, {_id("tier", _TIER)}, n, 1, 1000, 1000, 0, 0,
+    SELECT {_id("item")}, {_id("order")}, {_id("user", f"1 + n % {BUYERS}")}, {_id("tier", _TIER)}, n, 1, 1000, 1000, 0,
+        0,
         CASE WHEN n <= {WAITING} THEN 'queued' WHEN n % 50 IN (0, 1) THEN 'reserved' WHEN n % 3 = 0 THEN 'refused'
             ELSE 'sold' END,
         CASE WHEN n > {WAITING} AND n % 50 = 2 THEN 'sold' END

@@ -243,7 +243,7 @@ QUESTIONS = {
         lambda session: order_records.find_keys(session, [(PERSON, "key-50000")]),
         {"uq_orders_user_id_idempotency_key"},
     ),
-    "my orders": (lambda session: orders.list_own(session, PERSON, limit=20, after=None), {"ix_orders_user_id_id"}),
+    "my orders": (lambda session: orders.list_own(session, PERSON, limit=20, after=None), {"uq_orders_user_id_id"}),
     "my tickets": (
         lambda session: tickets.list_tickets(session, PERSON, limit=20, after=None),
         {"ix_tickets_holder_id_id"},
@@ -263,7 +263,7 @@ QUESTIONS = {
     ),
     "the limit per person": (
         lambda session: person_limits.count_per_person(session, [(TIER, PERSON), (TIER, key("user", 7))]),
-        {"ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
+        {"ix_order_items_held"},
     ),
     "what orders hold with their codes": (
         lambda session: code_counters.lock(session, [SimpleNamespace(code_id=key("event", 1), order_id=ORDER)]),
@@ -271,7 +271,7 @@ QUESTIONS = {
     ),
     "what people hold with codes": (
         lambda session: code_counters.count_by_person(session, [ORDER, key("order", 60_000)]),
-        {"pk_orders", "ix_orders_user_id_id", "uq_order_items_order_id_tier_id"},
+        {"ix_order_items_code_id_user_id", "uq_order_items_order_id_tier_id"},
     ),
     "the siblings of an order": (
         lambda session: allocation_records.find_siblings(session, [ORDER], [key("item", 50_000)]),
@@ -386,7 +386,7 @@ QUESTIONS = {
     "what a person left": (
         lambda session: personal_data.redact(session, Person(PERSON, "ada-1@example.com")),
         {
-            "ix_orders_user_id_id",
+            "uq_orders_user_id_id",
             "ix_tickets_holder_id_id",
             "ix_email_notifications_user_id_id",
             "ix_webhook_inbox_subject",
@@ -430,7 +430,7 @@ QUESTIONS = {
     "which orders await approval": (orders_of(HOT, needs_approval=True), {"ix_orders_awaiting_approval"}),
     "whose order this is, by a part of a name": (
         orders_of(HOT, words="person-7777@"),
-        {"ix_users_search", "ix_orders_user_id_id", "ix_orders_billing_search"},
+        {"ix_users_search", "uq_orders_user_id_id", "ix_orders_billing_search"},
     ),
     "which order has this number": (orders_of(HOT, words="TV-00000777"), {"uq_orders_number"}),
     "an event's attendees": (attendees_of(HOT), {"ix_tickets_event_id_id"}),

@@ -26,7 +26,7 @@ SLOWER = ", flushes 2 ms slower"
 _RATE = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
 _BUYER = f"('00000001-0000-7000-8000-' || lpad(to_hex({PROMOTER + 1} + {{number}} % {BUYERS}), 12, '0'))::uuid"
 _SALE = "(id, user_id, event_id, currency, subtotal, fees, tax, total, stage, status, payment_status, confirmed_at)"
-_ITEM = "(id, order_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax, inventory_state)"
+_ITEM = "(id, order_id, user_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax, inventory_state)"
 _TICKET = (
     "(id, order_id, order_item_id, position, tier_id, event_id, holder_id, code, code_version, qr_payload, qr_image,"
     " status, attendee_name, attendee_email)"
@@ -41,7 +41,7 @@ BEGIN;
 UPDATE ticket_tiers SET sold = sold + 1 WHERE id = '{{tier}}' AND sold + reserved < quantity;
 INSERT INTO orders {_SALE} VALUES (uuidv7(), {_BUYER.format(number=":buyer")}, '{{event}}', {_SOLD})
     RETURNING id AS order_id, sequence, user_id AS buyer_id \\gset
-INSERT INTO order_items {_ITEM} VALUES (uuidv7(), :order_id, '{{tier}}', :sequence, {_LINE})
+INSERT INTO order_items {_ITEM} VALUES (uuidv7(), :order_id, :buyer_id, '{{tier}}', :sequence, {_LINE})
     RETURNING id AS item_id \\gset
 INSERT INTO tickets {_TICKET} VALUES (uuidv7(), :order_id, :item_id, 1, '{{tier}}', '{{event}}', :buyer_id, {_DRAWN});
 COMMIT;
@@ -54,7 +54,7 @@ WITH placed AS (
     SELECT uuidv7(), {_BUYER.format(number="n")}, '{{event}}', {_SOLD} FROM generate_series(1, {{batch}}) AS n
     RETURNING id, sequence, user_id
 ), lined AS (
-    INSERT INTO order_items {_ITEM} SELECT uuidv7(), id, '{{tier}}', sequence, {_LINE} FROM placed
+    INSERT INTO order_items {_ITEM} SELECT uuidv7(), id, user_id, '{{tier}}', sequence, {_LINE} FROM placed
     RETURNING id, order_id
 )
 INSERT INTO tickets {_TICKET}

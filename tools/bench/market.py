@@ -66,9 +66,9 @@ _PLACE = f"""
     FROM placed
 """  # noqa: S608
 _LINE_UP = f"""
-    INSERT INTO order_items (id, order_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax,
+    INSERT INTO order_items (id, order_id, user_id, tier_id, sequence, quantity, unit_price, subtotal, fees, tax,
         inventory_state)
-    SELECT item_id, order_id, tier_id, sequence, 1, {PRICE}, {PRICE}, 0, 0,
+    SELECT item_id, order_id, user_id, tier_id, sequence, 1, {PRICE}, {PRICE}, 0, 0,
         CASE WHEN :sold THEN 'sold' ELSE 'queued' END
     FROM placed
 """  # noqa: S608

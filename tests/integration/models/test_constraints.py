@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import factory
 import pytest
-from sqlalchemy import CheckConstraint, Enum, text, update
+from sqlalchemy import CheckConstraint, Enum, delete, text, update
 from uuid_utils.compat import uuid7
 
 from domain.models import Base, Order, OrderItem, Ticket, TicketTier
@@ -353,7 +353,14 @@ class TestForeignKeys:
     def test_an_order_needs_its_user(self, session, refused_by):
         order = OrderFactory()
         with refused_by("fk_orders_user_id"):
+            session.execute(delete(OrderItem).where(OrderItem.order_id == order.id))
             session.execute(update(Order).where(Order.id == order.id).values(user_id=uuid7()))
+
+    def test_an_item_has_the_user_of_its_order(self, session, refused_by):
+        order, other = OrderFactory(), UserFactory()
+        for row in (Order, OrderItem):
+            with refused_by("fk_order_items_user_id_order_id"):
+                session.execute(update(row).where(row.user_id == order.user_id).values(user_id=other.id))
 
     def test_a_tier_with_orders_cannot_be_deleted(self, session, refused_by):
         tier = OrderFactory().items[0].tier
