@@ -3,6 +3,7 @@
 import os
 import select
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, cast
@@ -167,15 +168,14 @@ class StatementSession(Session):
         """Carry a statement out; raises what `Session.execute` does."""
         if not isinstance(statement, TextClause):
             return super().execute(statement, params, **options)
-        spelled, pooled = _spell(statement, self.dialect), self.pool.connect()
+        spelled = _spell(statement, self.dialect)
         try:
-            cursor = cast(psycopg.Connection[Any], pooled.driver_connection).execute(spelled, params)
-            names = [column.name for column in cursor.description or ()]
-            return IteratorResult(SimpleResultMetaData(names), iter(cursor.fetchall() if names else ()))
+            with closing(self.pool.connect()) as pooled:
+                cursor = cast(psycopg.Connection[Any], pooled.driver_connection).execute(spelled, params)
+                names = [column.name for column in cursor.description or ()]
+                return IteratorResult(SimpleResultMetaData(names), iter(cursor.fetchall() if names else ()))
         except psycopg.Error as error:
             raise DBAPIError.instance(spelled, params, error, psycopg.Error, dialect=self.dialect) from error
-        finally:
-            pooled.close()
 
 
 @cache

@@ -1,6 +1,7 @@
 import pytest
 from sqlalchemy import create_engine, select, text, update
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.orm import sessionmaker
 from uuid_utils.compat import uuid7
 
 from adapters.database import PoolLimits, open_engine, open_statements
@@ -96,3 +97,8 @@ class TestStatements:
             )
         assert plans.generic_plans > 0
         assert plans.custom_plans == 0
+
+    def test_a_database_that_is_away_fails_it_as_it_fails_any_other(self):
+        nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+        with open_statements(sessionmaker(nowhere))() as session, pytest.raises(OperationalError, match="refused"):
+            session.execute(text("SELECT 1"))
