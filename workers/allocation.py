@@ -20,8 +20,8 @@ def serve(tier_id: str) -> None:
 def ring_at_once(*_: Any) -> Callable[..., None]:
     """Return what Celery hands the rings to as they come (`Task.Strategy`).
 
-    Usually it makes a request of each message, traces its execution, and answers the broker: that costs ten times what
-    a ring does. Nothing is answered, since the broker has forgotten a ring once it is here (`declare_queue`).
+    Usually it makes a request of each message, traces how it is carried out and answers the broker, all for a flag to
+    be set. There is nothing to answer, since the broker has forgotten a ring once it is here (`declare_queue`).
     """
 
     def ring(message: Any, *_: Any) -> None:

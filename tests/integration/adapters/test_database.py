@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.exc import DataError, OperationalError
@@ -97,6 +99,22 @@ class TestStatements:
             )
         assert plans.generic_plans > 0
         assert plans.custom_plans == 0
+
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_forked_child_leaves_the_parents_connection_alone(self, sessions):
+        statements, mine = open_statements(sessions), text("SELECT pg_backend_pid()")
+        with statements() as session:
+            before = session.execute(mine).scalar_one()
+        if (child := os.fork()) == 0:
+            outcome = 2
+            try:
+                with statements() as session:
+                    outcome = int(session.execute(mine).scalar_one() == before)
+            finally:
+                os._exit(outcome)
+        assert os.waitpid(child, 0)[1] == 0
+        with statements() as session:
+            assert session.execute(mine).scalar_one() == before
 
     def test_a_database_that_is_away_fails_it_as_it_fails_any_other(self):
         nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
