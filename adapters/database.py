@@ -3,14 +3,24 @@
 import os
 import select
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, cast
 
 import psycopg
+from psycopg.pq.abc import PGresult
 from psycopg.types.array import ListBinaryDumper
-from sqlalchemy import Dialect, Engine, IteratorResult, NullPool, Pool, TextClause, create_engine, event
+from sqlalchemy import (
+    Dialect,
+    Engine,
+    IteratorResult,
+    NullPool,
+    Pool,
+    PoolProxiedConnection,
+    TextClause,
+    create_engine,
+    event,
+)
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import Session, sessionmaker
@@ -170,6 +180,8 @@ class StatementSession(Session):
 
     pool: Pool
     dialect: Dialect
+    pooled: PoolProxiedConnection | None = None
+    """The connection of this session's statements, from the first of them to the session's end."""
 
     def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Carry a statement out; raises what `Session.execute` does."""
@@ -177,18 +189,40 @@ class StatementSession(Session):
             return super().execute(statement, params, **options)
         spelled = _spell(statement, self.dialect)
         try:
-            with closing(self.pool.connect()) as pooled:
-                cursor = cast(psycopg.Connection[Any], pooled.driver_connection).execute(spelled, params)
-                names = [column.name for column in cursor.description or ()]
-                return IteratorResult(SimpleResultMetaData(names), iter(cursor.fetchall() if names else ()))
+            self.pooled = self.pooled or self.pool.connect()
+            cursor = cast(psycopg.Connection[Any], self.pooled.driver_connection).execute(spelled, params)
+            names = _name_columns(cursor.pgresult)
+            return IteratorResult(names, iter(cursor.fetchall() if names.keys else ()))
         except psycopg.Error as error:
+            # Whether or not the connection is any good now: the next statement asks the pool.
+            self._give_back()
             raise DBAPIError.instance(spelled, params, error, psycopg.Error, dialect=self.dialect) from error
+
+    def close(self) -> None:
+        """Give the connection back, and close the session."""
+        self._give_back()
+        super().close()
+
+    def _give_back(self) -> None:
+        if self.pooled is not None:
+            self.pooled.close()
+            self.pooled = None
 
 
 @cache
 def _spell(statement: TextClause, dialect: Dialect) -> str:
     """Return a statement of ours as psycopg wants it; there are a few dozen, and each is spelled once."""
     return str(statement.compile(dialect=dialect))
+
+
+def _name_columns(result: PGresult | None) -> SimpleResultMetaData:
+    """Return what a result's columns are called; `Cursor.description` would look up their types, too."""
+    return _know_columns(tuple(result.fname(number) or b"" for number in range(result.nfields)) if result else ())
+
+
+@cache
+def _know_columns(names: tuple[bytes, ...]) -> SimpleResultMetaData:
+    return SimpleResultMetaData([name.decode() for name in names])
 
 
 def dispatch_after_commit(sessions: sessionmaker[Session], dispatch: Dispatch) -> None:

@@ -1,6 +1,6 @@
 """Purchases that arrive together, accepted together: one statement, one commit, and an outcome for each of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
@@ -15,34 +15,30 @@ _CODE_IS_GONE = "fk_order_items_code_id"
 
 
 def accept_together(
-    open_session: Callable[[], Session], limits: AdmissionLimits, arrivals: Sequence[Arrival]
+    session: Session, limits: AdmissionLimits, arrivals: Sequence[Arrival]
 ) -> Sequence[Acceptance | Exception]:
     """Accept purchases in one transaction; what makes the database refuse it is sought by trying them one by one.
 
     Raises `OperationalError` where the database is away: then none can be tried.
     """
     try:
-        return _accept(open_session, limits, arrivals)
+        return _accept(session, limits, arrivals)
     except DBAPIError as error:
         if len(arrivals) == 1 and (refusal := _refusal(error)):
             return [refusal]
         if len(arrivals) == 1 or not _is_about_one(error):
             raise
-    return [_accept_alone(open_session, limits, arrival) for arrival in arrivals]
+    return [_accept_alone(session, limits, arrival) for arrival in arrivals]
 
 
-def _accept(
-    open_session: Callable[[], Session], limits: AdmissionLimits, arrivals: Sequence[Arrival]
-) -> Sequence[Acceptance | Exception]:
-    with open_session() as session, session.begin():
+def _accept(session: Session, limits: AdmissionLimits, arrivals: Sequence[Arrival]) -> Sequence[Acceptance | Exception]:
+    with session.begin():
         return accept(session, arrivals, limits)
 
 
-def _accept_alone(
-    open_session: Callable[[], Session], limits: AdmissionLimits, arrival: Arrival
-) -> Acceptance | Exception:
+def _accept_alone(session: Session, limits: AdmissionLimits, arrival: Arrival) -> Acceptance | Exception:
     try:
-        return _accept(open_session, limits, [arrival])[0]
+        return _accept(session, limits, [arrival])[0]
     except DBAPIError as error:
         return _refusal(error) or error
 

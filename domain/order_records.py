@@ -1,12 +1,14 @@
 """The statements that write accepted purchases down, for any number of them at once. What they mean is in orders.py."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 # Sequence numbers are drawn in the order in which the purchases are given.
 _INSERT = text("""
@@ -52,7 +54,7 @@ def insert(session: Session, orders: Sequence[Mapping[str, Any]], *, most_waitin
     Left out are those whose keys are taken, and those of people who have `most_waiting` undecided orders for the event
     already; with 0 nobody has too many.
     """
-    values = {"orders": json.dumps(orders), "most_waiting": most_waiting}
+    values = {"orders": _JSON.dump_json(orders).decode(), "most_waiting": most_waiting}
     return {row.id: row for row in session.execute(_INSERT, values)}
 
 

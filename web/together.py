@@ -50,9 +50,10 @@ class Together:
             return take_pulses(session, order_ids)
 
     def _accept(self, arrivals: Sequence[Arrival]) -> Sequence[Accepted | Exception]:
-        outcomes = accept_together(self._open_session, self._limits, arrivals)
-        made = [each.order_id for each in outcomes if isinstance(each, Acceptance) and not each.replayed]
-        places = self._find_places(made) if made else {}
+        with self._open_session() as session:
+            outcomes = accept_together(session, self._limits, arrivals)
+            made = [each.order_id for each in outcomes if isinstance(each, Acceptance) and not each.replayed]
+            places = self._lines.find_places(session, made) if made else {}
         return [each if isinstance(each, Exception) else (each, places.get(each.order_id)) for each in outcomes]
 
     def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:

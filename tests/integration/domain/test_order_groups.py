@@ -3,7 +3,7 @@ from threading import Thread
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, event, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 from uuid_utils.compat import uuid7
@@ -37,6 +37,11 @@ def arrive(sessions):
     return arrive
 
 
+def accept_all(open_session, arrivals):
+    with open_session() as session:
+        return accept_together(session, LIMITS, arrivals)
+
+
 def changed(arrival, **values):
     return replace(arrival, purchase=replace(arrival.purchase, **values))
 
@@ -53,7 +58,7 @@ def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(
     with statements() as session:
         session.execute(text("SELECT 'a connection is there'"))
         monkeypatch.setattr(psycopg.Connection, "execute", lambda *args: seen.append(args[1]) or execute(*args))
-    outcomes = accept_together(statements, LIMITS, arrivals)
+    outcomes = accept_all(statements, arrivals)
     monkeypatch.undo()
     assert len(seen) == 1
     numbers = [outcome.placement.sequence for outcome in outcomes]
@@ -65,15 +70,15 @@ def test_a_group_takes_one_statement_and_gives_numbers_in_the_order_of_arrival(
 
 def test_a_group_rings_each_tier_once(statements, arrive, announced):
     arrivals = arrive(3) + arrive(2)
-    accept_together(statements, LIMITS, arrivals)
+    accept_all(statements, arrivals)
     assert announced == [ServeTier(arrivals[index].purchase.wishes[0].tier_id) for index in (0, 3)]
 
 
 def test_each_has_an_outcome_of_its_own(sessions, statements, arrive):
     (known,), fresh, (late,) = arrive(1), arrive(2), arrive(1, quantity=0)
-    (first,) = accept_together(statements, LIMITS, [known])
+    (first,) = accept_all(statements, [known])
     group = [fresh[0], changed(known), late, changed(known, fingerprint="e" * 64), fresh[1]]
-    outcomes = accept_together(statements, LIMITS, group)
+    outcomes = accept_all(statements, group)
     assert [type(outcome).__name__ for outcome in outcomes] == [
         *("Acceptance", "Acceptance", "SoldOutError", "KeyReusedError", "Acceptance")
     ]
@@ -86,9 +91,7 @@ def test_each_has_an_outcome_of_its_own(sessions, statements, arrive):
 
 def test_the_same_purchase_twice_in_a_group_is_one_order(sessions, statements, arrive):
     (arrival,) = arrive(1)
-    first, second, other = accept_together(
-        statements, LIMITS, [arrival, changed(arrival), changed(arrival, fingerprint="e" * 64)]
-    )
+    first, second, other = accept_all(statements, [arrival, changed(arrival), changed(arrival, fingerprint="e" * 64)])
     assert (first.replayed, second.replayed, first.order_id == second.order_id) == (False, True, True)
     assert isinstance(other, KeyReusedError)
     assert count(sessions) == 1
@@ -97,7 +100,7 @@ def test_the_same_purchase_twice_in_a_group_is_one_order(sessions, statements, a
 def test_one_that_the_database_refuses_hurts_nobody(sessions, statements, arrive, announced):
     good, other, bad = arrive(3)
     nobody = changed(bad, buyer_id=uuid7())
-    outcomes = accept_together(statements, LIMITS, [good, nobody, other])
+    outcomes = accept_all(statements, [good, nobody, other])
     assert isinstance(outcomes[1], IntegrityError)
     assert not outcomes[0].replayed
     assert not outcomes[2].replayed
@@ -113,9 +116,7 @@ def test_a_code_that_has_been_deleted_since_is_told_to_who_sent_it(sessions, sta
         terms = read_terms(session, code.event_id, code.code)
         session.flush()
         session.delete(code)
-    outcome, *accepted = accept_together(
-        statements, LIMITS, [replace(changed(late, code=code.code), code=terms), *rest]
-    )
+    outcome, *accepted = accept_all(statements, [replace(changed(late, code=code.code), code=terms), *rest])
     assert isinstance(outcome, InvalidError)
     assert (outcome.code, outcome.pointer) == ("code-invalid", "/code")
     assert [each.replayed for each in accepted] == [False] * others
@@ -125,20 +126,16 @@ def test_a_code_that_has_been_deleted_since_is_told_to_who_sent_it(sessions, sta
 def test_alone_it_is_refused_as_it_is(statements, arrive):
     (arrival,) = arrive(1)
     with pytest.raises(IntegrityError):
-        accept_together(statements, LIMITS, [changed(arrival, buyer_id=uuid7())])
+        accept_all(statements, [changed(arrival, buyer_id=uuid7())])
 
 
 def test_a_lost_database_is_not_asked_again_for_each(arrive):
     arrivals, tries = arrive(3), []
     # Nothing listens at port 9.
-    lost = sessionmaker(create_engine("postgresql+psycopg://nobody@127.0.0.1:9/none"))
-
-    def open_session():
-        tries.append(1)
-        return lost()
-
+    nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:9/none")
+    event.listen(nowhere, "do_connect", lambda *_: tries.append(1))
     with pytest.raises(OperationalError):
-        accept_together(open_session, LIMITS, arrivals)
+        accept_all(sessionmaker(nowhere), arrivals)
     assert len(tries) == 1
 
 
@@ -147,7 +144,7 @@ def test_groups_that_meet_each_others_keys_crosswise_both_get_their_answers(sess
     outcomes = {}
 
     def other_way():
-        outcomes["group"] = accept_together(statements, LIMITS, [two, one])
+        outcomes["group"] = accept_all(statements, [two, one])
 
     with sessions() as winner:
         (first,) = accept(winner, [one], LIMITS)
