@@ -32,19 +32,33 @@ SECOND_LOOK = timedelta(seconds=15)
 SHARE = 20
 """Looking at an event takes at most one part in so many of the time, however many orders it has."""
 DUE_LIMIT = 100
+RESTS = 2
+"""After each question the database is left alone for so many times as long as it took: people buy meanwhile."""
+RESTS_SECONDS = 2.0
+"""But no longer in all: who asks has other things to do."""
 
 Found = Mapping[Invariant, Sequence[Breach]]
 Ids = Mapping[str, Sequence[str]]
 """Of broken rows, by the name of the invariant."""
 
 
-def inspect(sessions: sessionmaker[Session], scope: Scope, invariants: Iterable[Invariant] = INVARIANTS) -> Found:
-    """Return what is broken, by invariant; those that hold are not named."""
+def inspect(
+    sessions: sessionmaker[Session],
+    scope: Scope,
+    invariants: Iterable[Invariant] = INVARIANTS,
+    *,
+    rests_seconds: float = 0,
+) -> Found:
+    """Return what is broken, by invariant; those that hold are not named. Rests between them for so long in all."""
     found = {}
     for invariant in invariants:
+        began = time.monotonic()
         with sessions() as session:
             if breaches := invariant.find(session, scope):
                 found[invariant] = breaches
+        rest = min(RESTS * (time.monotonic() - began), rests_seconds)
+        time.sleep(rest)
+        rests_seconds -= rest
     return found
 
 
@@ -75,7 +89,7 @@ def inspect_event(sessions: sessionmaker[Session], event_id: UUID, now: datetime
     at once what nobody can derive. An alarm is logged once, as critical, and stays in the row.
     """
     began = time.monotonic()
-    found = inspect(sessions, Scope([event_id], now, patience))
+    found = inspect(sessions, Scope([event_id], now, patience), rests_seconds=RESTS_SECONDS)
     with sessions() as session:
         last = session.get(Inspection, event_id)
     known = _union(last.breaches, last.suspects) if last else {}

@@ -3,10 +3,11 @@
 Refunds themselves are in `refunds.py` and `repayment.py`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, and_, exists, func, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from domain import tickets, transfer_mails
@@ -31,19 +32,26 @@ def refund_cancelled_events(sessions: sessionmaker[Session], now: datetime, cloc
     What was captured is refunded, what was not is given up. A round that is cut off is continued by the next. An order
     all of whose money is on its way back, or with the bank, is left alone until that has ended.
     """
+    with sessions() as session:
+        standing = find_standing(session, limit)
+    return one_by_one(sessions, standing, lambda session, order_id: _undo(session, order_id, now, clocks))
+
+
+def find_standing(session: Session, limit: int) -> Sequence[UUID]:
+    """Return orders of cancelled events that are still to be undone."""
     captured = _sum_of(AttemptKind.CHARGE, AttemptStatus.SUCCEEDED)
     gone = _sum_of(AttemptKind.REFUND, *RESERVING) - _disputed()
-    with sessions() as session:
-        standing = session.scalars(
-            select(Order.id)
-            .join(Event, Event.id == Order.event_id)
-            .where(Event.status == EventStatus.CANCELLED)
-            .where(Order.stage.not_in([OrderStage.EXPIRING, OrderStage.CLOSED]))
-            .where(or_(~_is_returning(Order.id), captured > gone))
-            .order_by(Order.id)
-            .limit(limit)
-        ).all()
-    return one_by_one(sessions, standing, lambda session, order_id: _undo(session, order_id, now, clocks))
+    # Event by event, and in no order: else the orders of all events would be read by their ids until enough are found.
+    standing = (
+        select(Order.id)
+        .where(Order.event_id == Event.id, Order.stage.not_in([OrderStage.EXPIRING, OrderStage.CLOSED]))
+        .where(or_(~_is_returning(Order.id), captured > gone))
+        .limit(limit)
+        .correlate(Event)
+        .lateral()
+    )
+    of_cancelled = select(standing.c.id).select_from(Event).join(standing, true())
+    return session.scalars(of_cancelled.where(Event.status == EventStatus.CANCELLED).limit(limit)).all()
 
 
 def _sum_of(kind: AttemptKind, *statuses: AttemptStatus) -> ScalarSelect[int]:

@@ -58,7 +58,7 @@ from domain.invariants.inspection import INVARIANTS
 from domain.listings import EventFilter
 from domain.mail_outbox import OutboxSearch
 from domain.models import Mailing, Order, Ticket, Waitlist
-from domain.payments import disputes, late_payments, reconciliation, refunds, sales
+from domain.payments import cancelled_events, disputes, late_payments, reconciliation, refunds, sales
 from domain.payments import events as payment_events
 from domain.personal_data import Person
 from domain.rules.states import MailingKind, MailStatus, OrderStage, UserRole, WebhookType
@@ -299,6 +299,10 @@ QUESTIONS = {
     ),
     "whose payment stands still": (lambda session: reconciliation.stalled(session, BEFORE), {"ix_orders_unsettled"}),
     "which refunds are open": (lambda session: refunds.stalled(session, BEFORE), {"ix_payment_transactions_open"}),
+    "what is left of cancelled events": (
+        lambda session: cancelled_events.find_standing(session, 200),
+        {"ix_orders_event_id_id"},
+    ),
     "which disputes are open": (lambda session: disputes.stalled(session, BEFORE), {"ix_payment_transactions_open"}),
     "which payments came late": (lambda session: late_payments.stalled(session, BEFORE), {"ix_orders_clock"}),
     "which events are unhandled": (

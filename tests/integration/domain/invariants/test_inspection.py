@@ -1,5 +1,6 @@
 import logging
 from datetime import timedelta
+from itertools import chain, count, repeat
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.integration.domain.invariants.conftest import PATIENCE, SERVED_BY_HAN
 def _served_by_hand(monkeypatch):
     """Look at everything but the owner, whom this house does without."""
     everything = inspection.inspect
-    monkeypatch.setattr(inspection, "inspect", lambda sessions, scope: everything(sessions, scope, SERVED_BY_HAND))
+    monkeypatch.setattr(inspection, "inspect", lambda *asked, **how: everything(*asked, SERVED_BY_HAND, **how))
 
 
 @pytest.fixture
@@ -142,10 +143,17 @@ class TestFindDue:
         assert self.due(house, timedelta(hours=1)) == [house.event_id]
 
     def test_a_long_look_is_made_seldom(self, house, look, monkeypatch):
-        moments = iter([0.0, 60.0])
+        moments = chain([0.0], repeat(60.0))
         monkeypatch.setattr(inspection.time, "monotonic", lambda: next(moments))
         look()
         assert row(house).due_at == house.now + timedelta(minutes=20)
+
+    def test_the_database_is_left_alone_between_two_questions_but_not_for_long(self, house, look, monkeypatch):
+        moments, rests = count(), []
+        monkeypatch.setattr(inspection.time, "monotonic", lambda: next(moments) * 0.3)
+        monkeypatch.setattr(inspection.time, "sleep", rests.append)
+        look()
+        assert rests == pytest.approx([0.6, 0.6, 0.6, 0.2] + [0] * (len(SERVED_BY_HAND) - 4))
 
     def test_new_events_come_first_and_drafts_never(self, house, look):
         look()
