@@ -1,16 +1,26 @@
 """What the broker says about itself: whether it answers, and how many messages lie in its queues."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
 from kombu import Connection
 from kombu.exceptions import KombuError
+from kombu.transport.redis import Channel
 
 from adapters.transport import transport_options
 
 NOT_FOUND = 404
 """RabbitMQ's answer to a question about a queue that it does not have."""
+
+
+_TAKE = """
+    local found = {}
+    for place, queue in ipairs(KEYS) do
+        if redis.call('DEL', queue) == 1 then found[#found + 1] = place end
+    end
+    return found
+"""
 
 
 class BrokerError(Exception):
@@ -45,6 +55,13 @@ class Broker:
                 yield connection
         except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
             raise BrokerError(type(error).__name__) from error
+
+
+def take_waiting(channel: Channel, queues: Sequence[str]) -> list[str]:
+    """Take all that lies in these queues out of Redis; return those in which something lay. Channels of Redis only."""
+    with channel.conn_or_acquire() as client:
+        found = client.eval(_TAKE, len(queues), *queues)
+    return [queues[place - 1] for place in cast(list[int], found)]
 
 
 def count_waiting(connection: Connection, queues: Collection[str]) -> dict[str, int]:

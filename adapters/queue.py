@@ -31,6 +31,8 @@ def open_queue_app(config: Any) -> Celery:
     """Return the Celery app; `config` is celeryconfig, a module or its name."""
     app = Celery("ticket_vendor")
     app.config_from_object(config)
+    # What Flower shows of a message: a few ids tell which, and hundreds would cost more than sending them.
+    app.amqp.kwargsrepr_maxsize = 120
     return app
 
 

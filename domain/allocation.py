@@ -70,7 +70,7 @@ def serve_together(
         a_round.note_progress(rates or {})
         a_round.write()
     session.flush()
-    return {turn.tier.id: turn.outcome for turn in turns}
+    return dict(zip(a_round.tiers, (turn.outcome for turn in turns), strict=True))
 
 
 def quarantine(session: Session, item_id: UUID, now: datetime) -> UUID | None:

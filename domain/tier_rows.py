@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import set_committed_value
 
 from domain.models import Event, TicketTier, Waitlist
 from domain.rules.states import WaitlistStatus
@@ -68,5 +67,5 @@ def write(session: Session, tiers: Sequence[TicketTier]) -> None:
         values = {name: [getattr(tier, name) for tier in tiers] for name in _COLUMNS}
         session.execute(_WRITE, values)
     for tier in tiers:
-        for name in (*_COLUMNS, "desired_quantity", "recount_due"):
-            set_committed_value(tier, name, getattr(tier, name))
+        # Else the session would write them again, one after the other.
+        session.expire(tier)

@@ -1,14 +1,19 @@
 """The bell of a tier's queue: a message in it wakes the thread that owns the tier, and does nothing else."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from celery.exceptions import InvalidTaskError
 
-from domain.messages import ServeTier
+from adapters.broker import take_waiting
+from adapters.transport import speaks_amqp
+from domain.messages import ServeTier, tier_queue
 from workers.allocator import owner
 from workers.app import app
+from workers.fence import REST_SECONDS
 
 
 @app.task(name=ServeTier.task, Strategy="workers.allocation:ring_at_once")
@@ -31,4 +36,18 @@ def ring_at_once(*_: Any) -> Callable[..., None]:
         except (AttributeError, TypeError, ValueError) as error:
             raise InvalidTaskError(f"no ring: {error}") from error
 
-    return ring
+    def ring_with_others(message: Any, *_: Any) -> None:
+        ring(message)
+        # The owner rests as long after a round: what rings meanwhile is heard in time.
+        time.sleep(REST_SECONDS)
+        tiers = _by_queue(owner().owned)
+        for queue in take_waiting(message.channel, list(tiers)):
+            owner().ring(tiers[queue])
+
+    # RabbitMQ sends unasked what there is. Redis is asked for one message of five hundred queues, again and again.
+    return ring if speaks_amqp(app.conf.broker_url) else ring_with_others
+
+
+@lru_cache(maxsize=1)
+def _by_queue(tier_ids: frozenset[UUID]) -> Mapping[str, UUID]:
+    return {tier_queue(tier_id): tier_id for tier_id in tier_ids}

@@ -4,6 +4,7 @@ Started as `celery -A workers.allocator worker --pool solo`; several share the t
 they sell gets its part within seconds. A tier passes to another when its owner dies.
 """
 
+import gc
 import logging
 import os
 import socket
@@ -87,6 +88,9 @@ def _consume_no_other_queue(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _start_owning(**_: Any) -> None:
+    # Each full search for garbage would go through all that was imported; nobody is served meanwhile.
+    gc.collect()
+    gc.freeze()
     if not owner().is_alive():
         owner().start()
 

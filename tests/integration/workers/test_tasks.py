@@ -1,6 +1,7 @@
 import inspect
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -33,6 +34,7 @@ from domain.messages import (
     ServeTier,
     SettlePayment,
     joint_payload,
+    tier_queue,
 )
 from domain.models import (
     EmailNotification,
@@ -351,21 +353,36 @@ class TestTicketsAndMail:
 class TestBell:
     """What a message in a tier's queue does."""
 
+    OWNED = frozenset({uuid7(), uuid7(), uuid7()})
+
     @pytest.fixture
     def rung(self, monkeypatch):
         rung = []
-        monkeypatch.setattr(allocation, "owner", lambda: type("Owner", (), {"ring": staticmethod(rung.append)}))
+        owner = SimpleNamespace(ring=rung.append, owned=self.OWNED)
+        monkeypatch.setattr(allocation, "owner", lambda: owner)
         return rung
 
     def ring(self, arguments):
         body = json.dumps([[], arguments, {}])
-        letter = Letter(body, content_type="application/json", content_encoding="utf-8")
-        allocation.serve.start_strategy(app.app, consumer=None)(letter, None, None, None, [])
+        with app.app.connection_for_read() as connection:
+            letter = Letter(
+                body, channel=connection.channel(), content_type="application/json", content_encoding="utf-8"
+            )
+            allocation.serve.start_strategy(app.app, consumer=None)(letter, None, None, None, [])
 
-    def test_it_rings_the_owner_as_it_comes(self, rung):
+    def test_it_rings_the_owner_as_it_comes(self, rung, redis):
         tier_id = uuid7()
         self.ring(ServeTier(tier_id).payload())
         assert rung == [tier_id]
+
+    def test_what_rings_for_the_owned_tiers_meanwhile_is_taken_out_and_heard_with_it(self, rung, redis):
+        first, second, _ = sorted(self.OWNED)
+        foreign = tier_queue(uuid7())
+        redis.rpush(tier_queue(second), "a ring", "another")
+        redis.rpush(foreign, "somebody else's")
+        self.ring(ServeTier(first).payload())
+        assert rung == [first, second]
+        assert redis.keys("tier.*") == [foreign.encode()]
 
     @pytest.mark.parametrize("arguments", [{}, {"tier_id": "none"}, {"tier_id": 7}, {"tier": str(uuid7())}])
     def test_what_is_no_ring_is_thrown_away(self, rung, arguments):
