@@ -29,7 +29,8 @@ BACKLOG = 10_000
 
 def open_queue_app(config: Any) -> Celery:
     """Return the Celery app; `config` is celeryconfig, a module or its name."""
-    app = Celery("ticket_vendor")
+    # Celery brings one fix-up, for Django, and imports the whole worker with it.
+    app = Celery("ticket_vendor", fixups=[])
     app.config_from_object(config)
     # What Flower shows of a message: a few ids tell which, and hundreds would cost more than sending them.
     app.amqp.kwargsrepr_maxsize = 120

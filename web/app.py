@@ -7,7 +7,6 @@ import gc
 import sys
 
 from flask import Response, request
-from flask_openapi import APIBlueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from adapters.logs import set_up_logs
@@ -49,7 +48,8 @@ from web import (
     webhooks,
 )
 from web.metrics import measure_requests
-from web.openapi import SECURITY_SCHEMES, ProblemDetails, TicketVendor, info
+from web.nouns import Noun
+from web.openapi import TicketVendor
 from web.pages import accounts as account_pages
 from web.pages import documents as document_pages
 from web.pages import home as home_page
@@ -60,7 +60,7 @@ from web.pages import unsubscribe as unsubscribe_pages
 from web.pages import waitlist as waitlist_pages
 from web.services import EXTENSION, Services, open_services
 
-API_BLUEPRINTS: list[APIBlueprint] = [
+API_BLUEPRINTS: list[Noun] = [
     accounts.blueprint,
     promoters.blueprint,
     events.blueprint,
@@ -117,24 +117,17 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     set_up_logs(settings.log_level, process="web")
     sys.setswitchinterval(SWITCH_SECONDS)
     app = _put_together(settings, open_services(settings))
-    # What is here now stays. Each full search for garbage would go through it, 0.12 s in which no thread answers, and
-    # so wait until much has gathered: the rush ended with 3 MB more (docs.python.org/3/library/gc.html#gc.freeze).
+    # What is here now stays. Each full search for garbage would go through it, 0.12 s in which no thread answers
+    # (docs.python.org/3/library/gc.html#gc.freeze). And the next search waits until a quarter as much has gathered as
+    # the last one left behind: the second one here leaves nothing, or else a rush would end with 3 MB more.
     gc.collect()
     gc.freeze()
+    gc.collect()
     return app
 
 
 def _put_together(settings: Settings, services: Services) -> TicketVendor:
-    app = TicketVendor(
-        "web",
-        info=info(),
-        security_schemes=SECURITY_SCHEMES,
-        doc_ui=False,
-        validation_error_model=ProblemDetails,
-        validation_error_callback=problems.refuse_invalid,
-        static_folder=None,
-    )
-    app.openapi_version = "3.1.0"
+    app = TicketVendor()
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

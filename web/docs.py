@@ -24,7 +24,7 @@ _POLICY = (
 @public
 def describe() -> Response:
     """Return the description (OpenAPI 3.1)."""
-    return Response(current_app.json.dumps(cast(TicketVendor, current_app).api_doc), mimetype=JSON)
+    return Response(cast(TicketVendor, current_app).describe(), mimetype=JSON)
 
 
 @blueprint.get("/docs")

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from flask import Response, current_app
-from flask_openapi import APIBlueprint, Tag
 from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,6 +17,7 @@ from adapters.broker import BrokerError
 from domain import health
 from web import metrics
 from web.auth import public
+from web.nouns import Noun
 from web.openapi import describes
 from web.probes import Probe
 from web.problems import Problem
@@ -31,9 +31,7 @@ DEADLINE = 0.8
 """Each part has less than a second to answer, and all are asked at once."""
 ANSWERS_KEPT = 0.5
 
-blueprint = APIBlueprint(
-    "health", __name__, abp_tags=[Tag(name="health", description="For orchestrators and Prometheus.")]
-)
+blueprint = Noun("health", "For orchestrators and Prometheus.")
 
 
 class Alive(ResponseBody):

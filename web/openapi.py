@@ -4,19 +4,21 @@ Access, problems and headers are added from the marks of the views, so that a bl
 """
 
 import re
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from threading import Lock
+from typing import Annotated, Any
 
-from flask_openapi import APIBlueprint, Info, OpenAPI, SecurityScheme, Tag
+from flask_openapi import Info, OpenAPI, SecurityScheme
 from pydantic import BaseModel, ConfigDict, Field
 
 from web.addresses import API
 from web.auth import Access, access_of
-from web.problems import MEDIA_TYPE, PROBLEMS
+from web.nouns import Noun, View
+from web.problems import MEDIA_TYPE, PROBLEMS, refuse_invalid
 
 BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
-View = TypeVar("View", bound=Callable[..., Any])
 JSONObject = dict[str, Any]
 
 
@@ -61,9 +63,9 @@ class ProblemDetails(BaseModel):
     errors: list[ProblemPointer] | None = None
 
 
-def open_blueprint(noun: str, description: str) -> APIBlueprint:
+def open_blueprint(noun: str, description: str) -> Noun:
     """Return a blueprint for one noun; its rules are written in full behind `API`, as `/orders/<uuid:order_id>`."""
-    return APIBlueprint(noun, noun, url_prefix=API, abp_tags=[Tag(name=noun, description=description)])
+    return Noun(noun, description, url_prefix=API)
 
 
 def describes(
@@ -90,14 +92,52 @@ def describes(
 
 
 class TicketVendor(OpenAPI):
-    """The Flask app, with a description that tells the whole contract."""
+    """The Flask app. Its description is made when first asked for, by an app of its own that is then forgotten.
+
+    What flask-openapi gathers for it, and pydantic with it, would take some 5 MB of each process for good.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("web", doc_ui=False, static_folder=None, validation_error_callback=refuse_invalid)
+        self._describing = Lock()
+        self._description: bytes | None = None
+
+    @property
+    def api_doc(self) -> JSONObject:
+        """The description, parsed."""
+        return dict(self.json.loads(self.describe()))
+
+    def describe(self) -> bytes:
+        """Return the description, as JSON: it is kept compressed, at a fifteenth of its size."""
+        with self._describing:
+            if self._description is None:
+                nouns = (blueprint for blueprint in self.blueprints.values() if isinstance(blueprint, Noun))
+                self._description = zlib.compress(self.json.dumps(_Describer(nouns).api_doc).encode())
+        return zlib.decompress(self._description)
+
+
+class _Describer(OpenAPI):
+    """An app that serves nobody: it holds the nouns' routes for as long as their contract is written down."""
+
+    def __init__(self, nouns: Iterable[Noun]) -> None:
+        super().__init__(
+            "web",
+            info=info(),
+            security_schemes=SECURITY_SCHEMES,
+            doc_ui=False,
+            static_folder=None,
+            validation_error_model=ProblemDetails,
+        )
+        self.openapi_version = "3.1.0"
+        for noun in nouns:
+            self.register_api(noun.described())
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is: none is a coroutine, which Flask would find out nine times a request."""
         return func
 
     def generate_spec_json(self) -> None:
-        """Build the description once, when it is first asked for."""
+        """Add to what flask-openapi knows what every view has in common."""
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         schemas = self.spec_json["components"]["schemas"]
         schemas |= _problem_schemas()

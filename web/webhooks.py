@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flask import Response, request
-from flask_openapi import APIBlueprint, Tag
 from pydantic import Field
 
 from domain import webhooks
 from domain.errors import ForgedEventError
 from domain.ports import ProviderEvent
 from web.auth import public
+from web.nouns import Noun
 from web.openapi import describes
 from web.problems import Problem
 from web.rate_limits import unlimited
@@ -24,12 +24,7 @@ from web.services import services
 BODY_LIMIT = 2 * 1024 * 1024
 """SendGrid posts batches of up to about 1 MB; a Stripe event is far smaller."""
 
-blueprint = APIBlueprint(
-    "webhooks",
-    __name__,
-    url_prefix="/webhooks",
-    abp_tags=[Tag(name="webhooks", description="Where Stripe and SendGrid report.")],
-)
+blueprint = Noun("webhooks", "Where Stripe and SendGrid report.", url_prefix="/webhooks")
 
 
 class Acknowledgement(ResponseBody):

@@ -17,13 +17,13 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 9999
 class ResponseBody(BaseModel):
     """What we answer; reads its fields from rows as well as from dictionaries."""
 
-    model_config = ConfigDict(from_attributes=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, from_attributes=True, extra="forbid")
 
 
 class RequestBody(BaseModel):
     """What a client sends: JSON's own types without conversions, and no field that we do not know."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", strict=True, frozen=True)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
@@ -37,13 +37,13 @@ class RequestBody(BaseModel):
 class QueryArguments(BaseModel):
     """What stands behind the question mark: texts, converted; no argument that we do not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 class PathArguments(BaseModel):
     """Parts of the path; `<uuid:…>` in the rule has already turned what is malformed into 404."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 def _refuse_controls(value: str, allowed: str) -> str:

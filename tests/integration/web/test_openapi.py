@@ -1,12 +1,15 @@
+import gc
 import re
 
 import pytest
+from flask_openapi.models import Operation
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from web.app import BLUEPRINTS
+from web.openapi import _Describer
 from web.problems import MEDIA_TYPE, PROBLEMS
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -35,6 +38,12 @@ def test_is_valid_openapi_3_1(description):
 
 def test_is_the_same_for_whoever_asks(app, client, log_in, description):
     assert client.get("/openapi.json").json == description
+
+
+def test_leaves_only_itself_behind(bare_app, description):
+    gc.collect()
+    assert [found for found in gc.get_objects() if type(found) in (_Describer, Operation)] == []
+    assert bare_app.api_doc == description
 
 
 def test_describes_every_route(bare_app, description):
