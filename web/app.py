@@ -3,12 +3,12 @@
 What the parts do is in their own modules; a blueprint is one noun's routes.
 """
 
-import gc
 import sys
 
 from flask import Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from adapters.garbage import set_start_aside
 from adapters.logs import set_up_logs
 from settings import Settings, load
 from web import (
@@ -117,12 +117,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     set_up_logs(settings.log_level, process="web")
     sys.setswitchinterval(SWITCH_SECONDS)
     app = _put_together(settings, open_services(settings))
-    # What is here now stays. Each full search for garbage would go through it, 0.12 s in which no thread answers
-    # (docs.python.org/3/library/gc.html#gc.freeze). And the next search waits until a quarter as much has gathered as
-    # the last one left behind: the second one here leaves nothing, or else a rush would end with 3 MB more.
-    gc.collect()
-    gc.freeze()
-    gc.collect()
+    set_start_aside()
     return app
 
 

@@ -102,6 +102,10 @@ class TicketVendor(OpenAPI):
         self._describing = Lock()
         self._description: bytes | None = None
 
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is: none is a coroutine, which Flask would find out nine times a request."""
+        return func
+
     @property
     def api_doc(self) -> JSONObject:
         """The description, parsed."""
@@ -131,10 +135,6 @@ class _Describer(OpenAPI):
         self.openapi_version = "3.1.0"
         for noun in nouns:
             self.register_api(noun.described())
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function as it is: none is a coroutine, which Flask would find out nine times a request."""
-        return func
 
     def generate_spec_json(self) -> None:
         """Add to what flask-openapi knows what every view has in common."""

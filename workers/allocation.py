@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from celery.exceptions import InvalidTaskError
 
-from adapters.broker import take_waiting
+from adapters.broker import BrokerError, take_waiting
 from adapters.transport import speaks_amqp
 from domain.messages import ServeTier, tier_queue
 from workers.allocator import owner
@@ -41,8 +42,10 @@ def ring_at_once(*_: Any) -> Callable[..., None]:
         # The owner rests as long after a round: what rings meanwhile is heard in time.
         time.sleep(REST_SECONDS)
         tiers = _by_queue(owner().owned)
-        for queue in take_waiting(message.channel, list(tiers)):
-            owner().ring(tiers[queue])
+        # If Redis is away, Celery finds out next; the owner looks for rows by itself meanwhile.
+        with suppress(BrokerError):
+            for queue in take_waiting(message.channel, list(tiers)):
+                owner().ring(tiers[queue])
 
     # RabbitMQ sends unasked what there is. Redis is asked for one message of five hundred queues, again and again.
     return ring if speaks_amqp(app.conf.broker_url) else ring_with_others

@@ -4,7 +4,6 @@ Started as `celery -A workers.allocator worker --pool solo`; several share the t
 they sell gets its part within seconds. A tier passes to another when its owner dies.
 """
 
-import gc
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.database import dispatch_after_commit, open_fence_engine
+from adapters.garbage import set_start_aside
 from adapters.transport import know_queue
 from domain.messages import tier_queue
 from workers.app import app, clock, clocks, dispatcher, settings
@@ -88,9 +88,7 @@ def _consume_no_other_queue(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _start_owning(**_: Any) -> None:
-    # Each full search for garbage would go through all that was imported; nobody is served meanwhile.
-    gc.collect()
-    gc.freeze()
+    set_start_aside()
     if not owner().is_alive():
         owner().start()
 

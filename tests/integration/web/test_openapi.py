@@ -1,5 +1,6 @@
 import gc
 import re
+from inspect import iscoroutinefunction
 
 import pytest
 from flask_openapi.models import Operation
@@ -44,6 +45,10 @@ def test_leaves_only_itself_behind(bare_app, description):
     gc.collect()
     assert [found for found in gc.get_objects() if type(found) in (_Describer, Operation)] == []
     assert bare_app.api_doc == description
+
+
+def test_no_view_is_a_coroutine_which_the_app_would_not_wait_for(bare_app):
+    assert [name for name, view in bare_app.view_functions.items() if iscoroutinefunction(view)] == []
 
 
 def test_describes_every_route(bare_app, description):

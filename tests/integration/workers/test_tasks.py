@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from adapters import broker
 from adapters.clock import SystemClock
 from domain import messages, sweep
 from domain.audit import Actor
@@ -383,6 +384,11 @@ class TestBell:
         self.ring(ServeTier(first).payload())
         assert rung == [first, second]
         assert redis.keys("tier.*") == [foreign.encode()]
+
+    def test_it_rings_though_redis_refuses_to_be_asked_for_the_others(self, rung, redis, monkeypatch):
+        monkeypatch.setattr(broker, "_TAKE", "return redis.error_reply('READONLY')")
+        self.ring(ServeTier(tier_id := uuid7()).payload())
+        assert rung == [tier_id]
 
     @pytest.mark.parametrize("arguments", [{}, {"tier_id": "none"}, {"tier_id": 7}, {"tier": str(uuid7())}])
     def test_what_is_no_ring_is_thrown_away(self, rung, arguments):
