@@ -1,6 +1,7 @@
 """What the bench sells, and to whom: people, events, tiers and orders, written by set-based statements.
 
-Everything has ids that can be computed, so that a hundred thousand rows need no list of them.
+Everything has ids that can be computed, so that a hundred thousand rows need no list of them. And everything is whole:
+else the sweep would heal the past, and alarm, while something is measured.
 """
 
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ _LINE_UP = f"""
     FROM placed
 """  # noqa: S608
 _TELL = "INSERT INTO order_timeline (order_id, kind) SELECT order_id, 'accepted' FROM placed"
+_TELL_OF_TICKETS = "INSERT INTO order_timeline (order_id, kind) SELECT order_id, 'tickets_issued' FROM placed"
 _ISSUE = """
     INSERT INTO tickets (id, order_id, order_item_id, position, tier_id, event_id, holder_id, code, code_version,
         qr_payload, qr_image, status, attendee_name, attendee_email)
@@ -91,12 +93,23 @@ _BOOK = f"""
     INSERT INTO ledger_entries (order_id, transaction_id, kind, amount, currency, provider_reference)
     SELECT order_id, item_id, 'charge', {PRICE}, 'EUR', 'ch_' || sequence FROM placed
 """  # noqa: S608
+_MAIL = """
+    INSERT INTO email_notifications (id, user_id, order_id, template, purpose, recipient, recipient_name, status,
+        attempts, sent_at, delivered_at)
+    SELECT uuidv7(), user_id, order_id, 'order_confirmed', 'order_confirmed:' || order_id, 'bo@example.com', 'Bo Buyer',
+        'delivered', 1, now(), now()
+    FROM placed
+"""
 _COUNT = """
     UPDATE ticket_tiers SET sold = counted.sold
     FROM (SELECT tier_id, count(*) AS sold FROM placed GROUP BY tier_id) AS counted WHERE id = counted.tier_id
 """
 
 _CLOSE = (
+    """
+    INSERT INTO order_timeline (order_id, kind)
+    SELECT id, 'cancelled' FROM orders WHERE event_id = :event_id AND status = 'pending'
+    """,
     """
     UPDATE order_items SET inventory_state = 'released'
     WHERE tier_id = ANY(:tier_ids) AND inventory_state IN ('reserved', 'queued')
@@ -166,7 +179,8 @@ class Market:
 
     def write_sold(self, sale: Sale, count: int) -> None:
         """Write so many orders of the sale that were paid and have their tickets."""
-        self._write(sale, count, _PLACE, _LINE_UP, _TELL, _ISSUE, _CHARGE, _BOOK, _COUNT, sold=True)
+        told = (_TELL, _TELL_OF_TICKETS, _MAIL)
+        self._write(sale, count, _PLACE, _LINE_UP, *told, _ISSUE, _CHARGE, _BOOK, _COUNT, sold=True)
 
     def unpause(self, sale: Sale) -> None:
         """Let a paused sale be served."""
