@@ -1,7 +1,7 @@
 """What the bench sells, and to whom: people, events, tiers and orders, written by set-based statements.
 
-Everything has ids that can be computed, so that a hundred thousand rows need no list of them. And everything is whole:
-else the sweep would heal the past, and alarm, while something is measured.
+Everything has ids that can be computed, so that a hundred thousand rows need no list of them. And everything keeps the
+invariants, else the sweep would heal it and raise alarms while something is measured.
 """
 
 from collections.abc import Sequence
@@ -179,8 +179,8 @@ class Market:
 
     def write_sold(self, sale: Sale, count: int) -> None:
         """Write so many orders of the sale that were paid and have their tickets."""
-        told = (_TELL, _TELL_OF_TICKETS, _MAIL)
-        self._write(sale, count, _PLACE, _LINE_UP, *told, _ISSUE, _CHARGE, _BOOK, _COUNT, sold=True)
+        steps = (_PLACE, _LINE_UP, _TELL, _CHARGE, _BOOK, _ISSUE, _TELL_OF_TICKETS, _MAIL, _COUNT)
+        self._write(sale, count, *steps, sold=True)
 
     def unpause(self, sale: Sale) -> None:
         """Let a paused sale be served."""
