@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import NOT_MODIFIED
 from typing import Any
 
 
@@ -38,7 +39,7 @@ class Client:
         self._token = token
 
     def get(self, path: str, **headers: str) -> Answer:
-        """GET a path; raise `RefusedError` for anything but success."""
+        """GET a path; raise `RefusedError` for anything but success, or 304 where `If_None_Match` asked for it."""
         return self._send("GET", path, None, headers)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> Answer:
@@ -64,6 +65,8 @@ class Client:
                 return _read(response)
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == NOT_MODIFIED:
+                    return _read(error)
                 raise RefusedError(f"{method} {path}", error.code, _read(error).content.decode()) from None
 
 

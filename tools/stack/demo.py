@@ -11,10 +11,11 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.client import NOT_MODIFIED
 from typing import Any
 
 from tools.stack.accounts import BUYER, PROMOTER
-from tools.stack.client import Client, RefusedError
+from tools.stack.client import Answer, Client, RefusedError
 
 WAIT_SECONDS = 30.0
 TITLE = "Harbour Nights: the demo concert"
@@ -113,28 +114,31 @@ def _buy(buyer: Client, event: dict[str, Any], tier: dict[str, Any], story: Stor
     answer = buyer.post("/api/v1/orders", request, Idempotency_Key=str(uuid.uuid4()))
     order = answer.body
     story.tell(f"POST /orders: {answer.status}, order {order['number']} accepted with number {order['sequence']}")
-    order = _poll(buyer, order, lambda now: now["stage"] != "queued")
+    answer = _poll(buyer, answer, lambda now: now["stage"] != "queued")
     story.tell("allocated: the ticket is held for this order")
-    order = _poll(buyer, order, lambda now: now["stage"] == "awaiting_payment")
-    total = f"{order['amounts']['total'] / 100:.2f} {order['amounts']['currency']}"
-    story.tell(f"Stripe (stand-in) opened a payment intent over {total}")
-    buyer.post(f"/api/v1/orders/{order['id']}/confirm", {"payment_method": CARD})
+    answer = _poll(buyer, answer, lambda now: now["stage"] == "awaiting_payment")
+    amounts = answer.body["amounts"]
+    story.tell(f"Stripe (stand-in) opened a payment intent over {amounts['total'] / 100:.2f} {amounts['currency']}")
+    answer = buyer.post(f"/api/v1/orders/{order['id']}/confirm", {"payment_method": CARD})
     story.tell(f"POST /orders/…/confirm with {CARD}: taken")
-    order = _poll(buyer, order, lambda now: now["status"] == "confirmed")
+    answer = _poll(buyer, answer, lambda now: now["status"] == "confirmed")
     story.tell("paid: the webhook settled the order")
-    order = _poll(buyer, order, lambda now: now["stage"] == "complete")
-    story.tell(f"complete with {len(order['tickets'])} ticket")
-    return order
+    complete: dict[str, Any] = _poll(buyer, answer, lambda now: now["stage"] == "complete").body
+    story.tell(f"complete with {len(complete['tickets'])} ticket")
+    return complete
 
 
-def _poll(buyer: Client, order: dict[str, Any], is_there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def _poll(buyer: Client, answer: Answer, is_there: Callable[[dict[str, Any]], bool]) -> Answer:
     """Return the order once it is where it should be; raise `DemoError` if it ends elsewhere or takes too long."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while not is_there(order):
+    while not is_there(order := answer.body):
         if order["status"] in {"cancelled", "refunded"} or time.monotonic() > deadline:
             raise DemoError(f"the order is {order['status']}, stage {order['stage']}, reason {order['reason']}")
-        order = buyer.get(f"/api/v1/orders/{order['id']}", Prefer="wait=5").body
-    return order
+        # The tag tells what was seen: else the answer would wait for the move after one made between two polls.
+        seen = answer.headers["etag"]
+        newer = buyer.get(f"/api/v1/orders/{order['id']}", Prefer="wait=5", If_None_Match=seen)
+        answer = answer if newer.status == NOT_MODIFIED else newer
+    return answer
 
 
 def _check_ticket(buyer: Client, order: dict[str, Any], event: dict[str, Any], story: Story) -> None:
