@@ -2,10 +2,11 @@
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import psycopg
 from psycopg.pq.abc import PGresult
@@ -197,6 +198,20 @@ class StatementSession(Session):
             # Whether or not the connection is any good now: the next statement asks the pool.
             self._give_back()
             raise DBAPIError.instance(spelled, params, error, psycopg.Error, dialect=self.dialect) from error
+
+    @contextmanager
+    def begin(self, nested: bool = False) -> Iterator[Self]:  # type: ignore[override]  # noqa: ARG002
+        """Let what is announced within leave at the end, unless something is raised.
+
+        There is no transaction to be begun and committed, which SQLAlchemy would do for as much as a statement costs:
+        objects are not written here.
+        """
+        try:
+            yield self
+        except BaseException:
+            self.dispatch.after_rollback(self)
+            raise
+        self.dispatch.after_commit(self)
 
     def close(self) -> None:
         """Give the connection back, and close the session."""

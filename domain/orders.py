@@ -3,7 +3,7 @@
 The way of an order after this: allocation.py (stock), payments/ (money), tickets.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from domain import admission, audit, order_records
 from domain.audit import Actor
 from domain.code_terms import CodeTerms
 from domain.errors import BusyError, ConflictError, DomainError, InvalidError, KeyReusedError, NotFoundError
+from domain.line import Spot, spot_in
 from domain.messages import ServeTier, announce
 from domain.models import Event, Order, OrderItem, PaymentTransaction, Ticket
 from domain.ownership import may
@@ -42,6 +43,8 @@ class Placement:
     salts: Sequence[UUID]
     """Both of its items, in the order of the purchase's wishes."""
     totals: Totals
+    spots: Sequence[Spot]
+    """Where it waits, tier by tier, not counting those who were being accepted at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +95,27 @@ def _insert(
     placed = order_records.insert(session, orders, most_waiting=most_waiting)
     accepted = {}
     for (arrival, lines), order in zip(priced, orders, strict=True):
-        if (row := placed.get(order["id"])) is None:
+        if (rows := placed.get(order["id"])) is None:
             continue
-        values = {name: value for name, value in row._asdict().items() if name != "id"}
-        salts = [item["salt"] for item in order["items"]]
-        accepted[arrival] = Acceptance(row.id, Placement(**values, lines=lines, salts=salts, totals=add_up(lines)))
+        accepted[arrival] = Acceptance(order["id"], _placement(order, lines, rows))
         for wish in arrival.purchase.wishes:
             announce(session, ServeTier(wish.tier_id), arrival.purchase.request_id)
     return accepted
+
+
+def _placement(order: Mapping[str, Any], lines: Sequence[Line], rows: Sequence[Row[Any]]) -> Placement:
+    row = rows[0]
+    return Placement(
+        number=row.number,
+        sequence=row.sequence,
+        version=row.version,
+        created_at=row.created_at,
+        accepted_at=row.accepted_at,
+        lines=lines,
+        salts=[item["salt"] for item in order["items"]],
+        totals=add_up(lines),
+        spots=[spot_in(row) for row in rows],
+    )
 
 
 def _order(arrival: Arrival, lines: Sequence[Line]) -> dict[str, Any]:

@@ -45,8 +45,12 @@ class Lines:
         """Return where these orders wait; those that no tier has waiting are left out."""
         spots: dict[UUID, list[Spot]] = defaultdict(list)
         for spot in find_spots(session, order_ids):
-            spots[spot.order_id].append(self._measure(session, spot))
-        return {order_id: place for order_id, found in spots.items() if (place := place_of(found))}
+            spots[spot.order_id].append(spot)
+        return {order_id: place for order_id, found in spots.items() if (place := self.place_at(session, found))}
+
+    def place_at(self, session: Session, spots: Sequence[Spot]) -> Place | None:
+        """Return the place of an order that waits in these spots, however long their lines are."""
+        return place_of([self._measure(session, spot) for spot in spots])
 
     def count_settled(self, session: Session, tier_id: UUID, decided_until: int, withdrawn: int) -> Crowd:
         """Return who waits for a tier, without those who joined last."""

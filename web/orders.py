@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from domain import approvals, line, orders
+from domain import approvals, orders
 from domain.errors import BusyError
 from domain.line import Pulse
 from domain.payments import confirmations, refunds
@@ -82,8 +82,6 @@ def _submit(body: OrderRequest) -> Response:
         response = _show(order_id, status=202)
         response.headers[REPLAYED] = "true"
     else:
-        # Whoever is served already was at the head of the line.
-        place = place or line.HEAD
         pulse = Pulse(purchase.buyer_id, placement.version, OrderStage.QUEUED, place)
         # By now it is committed, and the client as good as has it: the checker of the fairness log goes by this time.
         shown = placed_body(

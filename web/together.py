@@ -18,7 +18,7 @@ from web.groups import Groups
 from web.lines import Lines
 
 Accepted = tuple[Acceptance, Place | None]
-"""An order, and where it waits: None where it was there before, or is served already."""
+"""An order, and where it waits: None where it was there before."""
 
 
 class Together:
@@ -52,9 +52,10 @@ class Together:
     def _accept(self, arrivals: Sequence[Arrival]) -> Sequence[Accepted | Exception]:
         with self._open_session() as session:
             outcomes = accept_together(session, self._limits, arrivals)
-            made = [each.order_id for each in outcomes if isinstance(each, Acceptance) and not each.replayed]
-            places = self._lines.find_places(session, made) if made else {}
-        return [each if isinstance(each, Exception) else (each, places.get(each.order_id)) for each in outcomes]
+            return [each if isinstance(each, Exception) else (each, self._place(session, each)) for each in outcomes]
+
+    def _place(self, session: Session, acceptance: Acceptance) -> Place | None:
+        return self._lines.place_at(session, acceptance.placement.spots) if acceptance.placement else None
 
     def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:
         pulses = self.take_pulses(order_ids)

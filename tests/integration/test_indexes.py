@@ -196,6 +196,10 @@ def outbox(**wanted):
 
 QUESTIONS = {
     # The submit and the poll.
+    "the line that an accepted order joins": (
+        lambda session: order_records.insert(session, [], most_waiting=5),
+        {"ix_orders_undecided", "pk_ticket_tiers", "ix_order_items_line", "ix_waitlist_line"},
+    ),
     "what is on sale": (
         lambda session: storefront.read_offers(session, [TIER]),
         {"pk_ticket_tiers", "pk_events", "ix_waitlist_line", "ix_order_items_line"},

@@ -73,6 +73,15 @@ class TestStatements:
             assert announced == []
         assert announced == [ring]
 
+    def test_what_is_announced_is_forgotten_where_something_is_raised(self, sessions, announced):
+        with open_statements(sessions)() as session:
+            announce(session, ServeTier(uuid7()))
+            with pytest.raises(DataError), session.begin():
+                session.execute(text("SELECT 1 / 0"))
+            with session.begin():
+                session.execute(text("SELECT 1"))
+        assert announced == []
+
     def test_the_pools_other_users_have_transactions_as_before(self, sessions):
         with open_statements(sessions)() as session:
             session.execute(text("SELECT 1"))

@@ -11,11 +11,12 @@ from uuid_utils.compat import uuid7
 from adapters.database import open_statements
 from domain.code_terms import read_terms
 from domain.errors import InvalidError, KeyReusedError, SoldOutError
+from domain.line import find_spots
 from domain.messages import ServeTier
 from domain.models import Order
 from domain.order_groups import accept_together
 from domain.orders import accept
-from tests.factories import CodeFactory, TicketTierFactory, bound_to
+from tests.factories import CodeFactory, EventFactory, OrderFactory, TicketTierFactory, WaitlistFactory, bound_to
 from tests.integration.domain.purchases import LIMITS, arrival_of, purchase_of
 from tests.integration.market import until
 
@@ -72,6 +73,29 @@ def test_a_group_rings_each_tier_once(statements, arrive, announced):
     arrivals = arrive(3) + arrive(2)
     accept_all(statements, arrivals)
     assert announced == [ServeTier(arrivals[index].purchase.wishes[0].tier_id) for index in (0, 3)]
+
+
+def test_each_is_told_who_goes_first_in_its_lines_and_in_the_group(sessions, statements):
+    with sessions.begin() as session, bound_to(session):
+        event = EventFactory()
+        long, short, other = (TicketTierFactory(event=event) for _ in range(3))
+        OrderFactory(tier=long, quantity=2)
+        WaitlistFactory(tier=long, quantity=4)
+        wishes = [[(long, 3)], [(short, 1)], [(long, 1), (short, 2)], [(long, 1)], [(other, 1)]]
+        arrivals = [arrival_of(session, purchase_of(*each)) for each in wishes]
+    spots = [outcome.placement.spots for outcome in accept_all(statements, arrivals)]
+    ahead = [{spot.tier_id: (spot.ahead.orders, spot.ahead.quantity) for spot in each} for each in spots]
+    assert ahead == [
+        {long.id: (1, 2)},
+        {short.id: (0, 0)},
+        {long.id: (2, 5), short.id: (1, 1)},
+        {long.id: (3, 6)},
+        {other.id: (0, 0)},
+    ]
+    with sessions() as session:
+        polled = find_spots(session, [spot.order_id for each in spots for spot in each])
+    at_once = {(spot.order_id, spot.tier_id): replace(spot, still_seconds=0) for spot in polled}
+    assert at_once == {(spot.order_id, spot.tier_id): spot for each in spots for spot in each}
 
 
 def test_each_has_an_outcome_of_its_own(sessions, statements, arrive):
