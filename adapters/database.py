@@ -1,7 +1,6 @@
 """The engine and its sessions: how a process talks to PostgreSQL, and how announcements leave after a commit."""
 
 import os
-import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,15 +66,16 @@ def open_engine(url: str, limits: PoolLimits, *, application_name: str, through_
 def _look_at(connection: psycopg.Connection[Any], *_: object) -> None:
     """Have the pool open another connection in place of one that the server has ended.
 
-    An idle connection has nothing to say: what lies there to be read is the server's farewell, or the end of the
-    stream. That is seen without the round trip of a ping; a host that is silently gone is the keepalives' to find.
+    An idle connection has nothing to say but the server's farewell, and then the end of the stream. That is seen
+    without the round trip of a ping, and without letting go of the interpreter's lock, as `poll` would.
     """
     if connection.closed:
         raise InvalidatePoolError
-    farewell = select.poll()
-    farewell.register(connection.pgconn.socket, select.POLLIN)
-    if farewell.poll(0):
-        raise InvalidatePoolError
+    try:
+        for _part in ("farewell", "end"):
+            connection.pgconn.consume_input()
+    except psycopg.OperationalError as error:
+        raise InvalidatePoolError from error
 
 
 def open_fence_engine(url: str, *, silence_seconds: float, application_name: str) -> Engine:

@@ -50,7 +50,8 @@ class Dispatcher:
         self._pending: Announcements = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._closing = False
+        # Beside the condition: whoever brings a message while the thread rests would wake it for nothing.
+        self._closing = threading.Event()
 
     def __call__(self, messages: Announcements) -> None:
         """Take messages over; returns at once, whatever the broker does."""
@@ -66,8 +67,8 @@ class Dispatcher:
 
     def close(self, timeout: float = 1.0) -> None:
         """Publish what waits, for at most `timeout` seconds."""
+        self._closing.set()
         with self._changed:
-            self._closing = True
             self._changed.notify()
             thread = self._thread
         if thread is not None:
@@ -76,16 +77,15 @@ class Dispatcher:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._closing)
+                self._changed.wait_for(lambda: self._pending or self._closing.is_set())
                 if not self._pending:
                     return
                 batch, self._pending = self._pending, {}
             if not self._publish(batch):
-                if self._closing:
+                if self._closing.is_set():
                     return
                 self._keep(batch)
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, GATHER_SECONDS)
+            self._closing.wait(GATHER_SECONDS)
 
     def _publish(self, batch: Announcements) -> bool:
         """Publish the batch, over Redis in one go; tell whether that worked. Otherwise all of it is published again."""
@@ -102,7 +102,7 @@ class Dispatcher:
     def _keep(self, batch: Announcements) -> None:
         with self._changed:
             self._pending = {**batch, **self._pending}
-            self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
+        self._closing.wait(RETRY_SECONDS)
 
 
 def send(app: Celery, *parcel: Message, request_ids: Sequence[str | None] = (), producer: Any = None) -> None:

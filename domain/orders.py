@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session, joinedload, selectinload
-from uuid_utils.compat import uuid7
+from uuid_utils.compat import uuid4, uuid7
 
 from domain import admission, audit, order_records
 from domain.audit import Actor
