@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 from domain.errors import BusyError, DomainError, SoldOutError
 from domain.rules.polling import spread
 from web.addresses import API
+from web.responses import WholeResponse
 
 log = structlog.get_logger()
 
@@ -197,7 +198,7 @@ def render(problem: Problem) -> Response:
     if errors:
         body["errors"] = errors
     g.problem_code = problem.code
-    return Response(orjson.dumps(body), status=kind.status, headers=problem.headers, content_type=MEDIA_TYPE)
+    return WholeResponse(orjson.dumps(body), status=kind.status, headers=problem.headers, content_type=MEDIA_TYPE)
 
 
 def render_refusal(error: DomainError) -> Response:

@@ -1,6 +1,7 @@
 """How answers are written: JSON bodies from models, straight to bytes. Refusals are in problems.py."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from flask import Response
 from pydantic import BaseModel
@@ -8,13 +9,27 @@ from pydantic import BaseModel
 JSON = "application/json"
 
 
+class WholeResponse(Response):
+    """A response that the server gets in one piece.
+
+    Werkzeug hands an iterator over, which granian takes bit by bit: headers and body leave by themselves.
+    """
+
+    def get_app_iter(self, environ: dict[str, Any]) -> Iterable[bytes]:
+        """Return the body as a list; nothing is left to be closed."""
+        try:
+            return list(super().get_app_iter(environ))
+        finally:
+            self.close()
+
+
 def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a model as the JSON body of an answer."""
-    return Response(body.model_dump_json(by_alias=True), status=status, headers=headers, mimetype=JSON)
+    return WholeResponse(body.model_dump_json(by_alias=True), status=status, headers=headers, mimetype=JSON)
 
 
 def nothing(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
     """Return an answer without a body."""
-    response = Response(status=status, headers=headers)
+    response = WholeResponse(status=status, headers=headers)
     del response.headers["Content-Type"]
     return response
