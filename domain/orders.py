@@ -144,6 +144,7 @@ def _item(wish: Wish, line: Line, code: CodeTerms | None) -> dict[str, Any]:
         "tier_id": wish.tier_id,
         **_parts(line),
         "attendees": list(wish.attendees) or None,
+        # Not the standard library's: that asks the system, and lets go of the interpreter's lock meanwhile.
         "salt": uuid4(),
         "code_id": code.id if code else None,
     }
