@@ -128,6 +128,8 @@ SESSION: dict[str, str | int] = {
     # A plan made while a table was empty would be a sequential scan, and kept as the table grows; every query here has
     # its index (docs/adr/0012).
     "enable_seqscan": "off",
+    # No question is worth more than one core: analytics would take all of them from the buyers, once a minute.
+    "max_parallel_workers_per_gather": 0,
     "timezone": "UTC",
     "idle_in_transaction_session_timeout": 10_000,
 }
