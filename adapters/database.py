@@ -202,7 +202,7 @@ class StatementSession(Session):
             raise DBAPIError.instance(spelled, params, error, psycopg.Error, dialect=self.dialect) from error
 
     @contextmanager
-    def begin(self, nested: bool = False) -> Iterator[Self]:  # type: ignore[override]  # noqa: ARG002
+    def begin(self) -> Iterator[Self]:  # type: ignore[override]  # there is nothing to nest
         """Let what is announced within leave at the end, unless something is raised.
 
         There is no transaction to be begun and committed, which SQLAlchemy would do for as much as a statement costs:
