@@ -190,7 +190,7 @@ class StatementSession(Session):
         """Carry a statement out; raises what `Session.execute` does."""
         if not isinstance(statement, TextClause):
             return super().execute(statement, params, **options)
-        spelled = _spell(statement, self.dialect)
+        spelled = spell(statement, self.dialect)
         try:
             self.pooled = self.pooled or self.pool.connect()
             cursor = cast(psycopg.Connection[Any], self.pooled.driver_connection).execute(spelled, params)
@@ -216,9 +216,10 @@ class StatementSession(Session):
         self.dispatch.after_commit(self)
 
     def close(self) -> None:
-        """Give the connection back, and close the session."""
+        """Give the connection back, and close the session if anything was begun in it."""
         self._give_back()
-        super().close()
+        if self.in_transaction():
+            super().close()
 
     def _give_back(self) -> None:
         if self.pooled is not None:
@@ -227,9 +228,12 @@ class StatementSession(Session):
 
 
 @cache
-def _spell(statement: TextClause, dialect: Dialect) -> str:
-    """Return a statement of ours as psycopg wants it; there are a few dozen, and each is spelled once."""
-    return str(statement.compile(dialect=dialect))
+def spell(statement: TextClause, dialect: Dialect) -> str:
+    """Return a statement of ours as psycopg wants it; there are a few dozen, and each is spelled once.
+
+    It loses its indentation, because psycopg does not remember what it found in statements of more than 4,096 bytes.
+    """
+    return "\n".join(line.strip() for line in str(statement.compile(dialect=dialect)).splitlines())
 
 
 def _name_columns(result: PGresult | None) -> SimpleResultMetaData:

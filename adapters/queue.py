@@ -21,7 +21,7 @@ from domain.messages import Announcements, Message, joint_payload, pack
 log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 """Between two batches the thread rests, so that one ring says for a tier what many would say."""
 BACKLOG = 10_000
 """More distinct messages than this are forgotten: the sweep rings for their rows."""

@@ -5,7 +5,7 @@ Any message may be lost, doubled, late or out of order: a task re-reads the row 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 from uuid import UUID
 
@@ -211,8 +211,10 @@ def tier_queue(tier_id: UUID) -> str:
 def joint_payload(messages: Sequence[Message]) -> Payload:
     """Return the arguments for messages of one kind, several of which must be of a kind that is shared."""
     first = messages[0]
-    ids = [str(value) for message in messages for value in astuple(message)]
-    return {first.shared: ids} if first.shared else dict(zip(asdict(first), ids, strict=True))
+    # Not by `asdict` and `astuple`, which copy each id deeply: a fifth of what publishing costs.
+    names = [field.name for field in fields(first)]
+    ids = [str(getattr(message, name)) for message in messages for name in names]
+    return {first.shared: ids} if first.shared else dict(zip(names, ids, strict=True))
 
 
 PARCELS = 8

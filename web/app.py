@@ -149,15 +149,26 @@ def _install(app: TicketVendor, settings: Settings) -> None:
         app.register_blueprint(blueprint)
 
 
+PROTECTION = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+PRIVATE = ("Cache-Control", "private, no-store")
+SECURE = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+
+
 def _protect(response: Response) -> Response:
-    """Set the headers that keep browsers from guessing, framing and storing."""
-    headers = response.headers
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    """Set the headers that keep browsers from guessing, framing and storing, unless the view has set them."""
+    wanted = list(PROTECTION)
     if "Authorization" in request.headers or response.status_code >= 400:  # noqa: PLR2004 refusals are not for caches
-        headers.setdefault("Cache-Control", "private, no-store")
+        wanted.append(PRIVATE)
     if request.is_secure:
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+        wanted.append(SECURE)
+    # Werkzeug's `setdefault` would look through all headers for each of them, twice.
+    given = {name.lower() for name, _ in response.headers}
+    for name, value in wanted:
+        if name.lower() not in given:
+            response.headers.add(name, value)
     return response

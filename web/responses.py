@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Response
 from pydantic import BaseModel
+from werkzeug.datastructures import Headers
 
 JSON = "application/json"
 
@@ -21,6 +22,13 @@ class WholeResponse(Response):
             return list(super().get_app_iter(environ))
         finally:
             self.close()
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        """Return the headers as they stand where the body's length is among them, which werkzeug has set then.
+
+        It would copy them and look through them, also for letters in a `Location` that no path of ours has.
+        """
+        return self.headers if "Content-Length" in self.headers else super().get_wsgi_headers(environ)
 
 
 def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
