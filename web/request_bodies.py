@@ -33,6 +33,13 @@ class ORJSONProvider(JSONProvider):
 class JSONRequest(Request):
     """A request that says what is wrong with its JSON in our words."""
 
+    def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:
+        super().__init__(environ, populate_request, shallow)
+        if self.content_length is not None:
+            # Then werkzeug reads as much as was announced. Else it goes on until the server says that there is no more,
+            # for which granian wakes its loop, and gives the interpreter's lock away, twice again.
+            environ.pop("wsgi.input_terminated", None)
+
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
         """Refuse the body."""
         if e is None:
