@@ -10,7 +10,7 @@ from werkzeug.http import quote_etag
 from domain.line import Pulse
 from domain.rules.lifecycle import ENDED
 from domain.rules.polling import retry_after
-from web.responses import WholeResponse
+from web.responses import nothing
 from web.services import services
 
 FAIRNESS_HEAD = "Fairness-Head"
@@ -49,7 +49,7 @@ def add_polling_headers(response: Response, pulse: Pulse) -> Response:
 
 def answer_unchanged(pulse: Pulse) -> Response:
     """Return a 304, with the heads of the logs that go on while the order stands still."""
-    response = add_polling_headers(WholeResponse(status=304), pulse)
+    response = add_polling_headers(nothing(304), pulse)
     heads = services().receipts.heads(pulse.tier_ids).values()
     response.headers[FAIRNESS_HEAD] = orjson.dumps([head.model_dump() for head in heads]).decode()
     return response

@@ -35,7 +35,7 @@ class JSONRequest(Request):
 
     def __init__(self, environ: dict[str, Any], populate_request: bool = True, shallow: bool = False) -> None:
         super().__init__(environ, populate_request, shallow)
-        if self.content_length is not None:
+        if "CONTENT_LENGTH" in environ and self.content_length is not None:
             # Then werkzeug reads as much as was announced. Else it goes on until the server says that there is no more,
             # for which granian wakes its loop, and gives the interpreter's lock away, twice again.
             environ.pop("wsgi.input_terminated", None)

@@ -24,11 +24,12 @@ class WholeResponse(Response):
             self.close()
 
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
-        """Return the headers as they stand where the body's length is among them, which werkzeug has set then.
+        """Return the headers as they stand where they fit already: with a body's length, or without a word of a body.
 
-        It would copy them and look through them, also for letters in a `Location` that no path of ours has.
+        Werkzeug would copy them and look through them, also for letters in a `Location` that no path of ours has.
         """
-        return self.headers if "Content-Length" in self.headers else super().get_wsgi_headers(environ)
+        fit = "Content-Length" in self.headers or "Content-Type" not in self.headers
+        return self.headers if fit else super().get_wsgi_headers(environ)
 
 
 def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -36,8 +37,8 @@ def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None
     return WholeResponse(body.model_dump_json(by_alias=True), status=status, headers=headers, mimetype=JSON)
 
 
-def nothing(status: int = 204, headers: Mapping[str, str] | None = None) -> Response:
-    """Return an answer without a body."""
-    response = WholeResponse(status=status, headers=headers)
+def nothing(status: int = 204) -> Response:
+    """Return an answer that has no body by its status."""
+    response = WholeResponse(status=status)
     del response.headers["Content-Type"]
     return response
