@@ -1,7 +1,6 @@
 """Orders: submit, poll, list, confirm, cancel; a promoter's approval and refunds."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from uuid import UUID
 
 from flask import Response, request
@@ -144,8 +143,6 @@ def _pulse(order_id: UUID) -> Pulse:
     if pulse.buyer_id != current_user_id():
         with services().statements() as session:
             orders.find(session, order_id, current_actor())
-    if pulse.stage in WAITING:
-        pulse = replace(pulse, place=services().together.place(order_id))
     return pulse
 
 

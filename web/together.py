@@ -4,6 +4,7 @@ docs/adr/0018 says what that is good for; how a group comes about is in groups.p
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from domain.order_groups import accept_together
 from domain.orders import Acceptance
 from domain.purchases import Arrival
 from domain.rules.admission import AdmissionLimits
+from domain.rules.lifecycle import WAITING
 from web.groups import Groups
 from web.lines import Lines
 
@@ -30,22 +32,17 @@ class Together:
         self._limits = limits
         self._acceptances: Groups[Arrival, Accepted] = Groups(self._accept)
         self._pulses: Groups[UUID, Pulse] = Groups(self._tell_pulses)
-        self._places: Groups[UUID, Mapping[UUID, Place]] = Groups(self._tell_places)
 
     def accept(self, arrival: Arrival) -> Accepted:
         """Take a purchase into the tiers' lines; raises what `domain.orders.accept` has as its outcome."""
         return self._acceptances.ask(arrival)
 
     def pulse(self, order_id: UUID) -> Pulse:
-        """Return an order's pulse, without its place; raise `NotFoundError` if there is no such order."""
+        """Return an order's pulse, with its place while it waits; raise `NotFoundError` if there is no such order."""
         return self._pulses.ask(order_id)
 
-    def place(self, order_id: UUID) -> Place | None:
-        """Return where an order waits, or None when no tier has it waiting."""
-        return self._places.ask(order_id).get(order_id)
-
     def take_pulses(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Pulse]:
-        """Return the pulses of those of the orders that there are."""
+        """Return the pulses, without their places, of those of the orders that there are."""
         with self._open_session() as session:
             return take_pulses(session, order_ids)
 
@@ -58,12 +55,9 @@ class Together:
         return self._lines.place_at(session, acceptance.placement.spots) if acceptance.placement else None
 
     def _tell_pulses(self, order_ids: Sequence[UUID]) -> Sequence[Pulse | NotFoundError]:
-        pulses = self.take_pulses(order_ids)
-        return [pulses.get(order_id) or NotFoundError("order") for order_id in order_ids]
-
-    def _tell_places(self, order_ids: Sequence[UUID]) -> Sequence[Mapping[UUID, Place]]:
-        return [self._find_places(order_ids)] * len(order_ids)
-
-    def _find_places(self, order_ids: Sequence[UUID]) -> Mapping[UUID, Place]:
         with self._open_session() as session:
-            return self._lines.find_places(session, order_ids)
+            pulses = take_pulses(session, order_ids)
+            waiting = [order_id for order_id, pulse in pulses.items() if pulse.stage in WAITING]
+            places = self._lines.find_places(session, waiting) if waiting else {}
+        pulses |= {order_id: replace(pulses[order_id], place=place) for order_id, place in places.items()}
+        return [pulses.get(order_id) or NotFoundError("order") for order_id in order_ids]
