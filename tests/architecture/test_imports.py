@@ -23,6 +23,7 @@ for schema in schemas:
 print(*{schema.__name__ for schema in schemas if schema.__pydantic_complete__})
 """
 SHOW_DESCRIBED = "print(*app.paths, *app.components_schemas)"
+
 SHOW_SEARCHES = """
 import gc
 before = gc.get_stats()[2]["collections"]
