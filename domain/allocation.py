@@ -55,21 +55,18 @@ def serve_together(
     wishes, line = records.find_work(session, tier_ids, batch, only)
     # Orders by id, then events, tiers and codes: the order in which everybody locks.
     records.lock_orders(session, [row.order_id for row in (*wishes.items, *line.items)])
-    turns = tier_rows.lock(session, tier_ids)
+    turns = _lock_turns(session, tier_ids)
     allowances = code_counters.lock(session, [row for row in (*wishes.items, *line.items) if row.code_id is not None])
     a_round = _Round(session, turns, allowances, now, clocks)
-    # A flush between two statements would write the tiers one after the other.
-    with session.no_autoflush:
-        a_round.grant(wishes)
-        a_round.edit()
-        a_round.reclaim()
-        a_round.decide(line, batch, with_entries=not only)
-        a_round.take()
-        a_round.refuse()
-        a_round.offer()
-        a_round.note_progress(rates or {})
-        a_round.write()
-    session.flush()
+    a_round.grant(wishes)
+    a_round.edit()
+    a_round.reclaim()
+    a_round.decide(line, batch, with_entries=not only)
+    a_round.take()
+    a_round.refuse()
+    a_round.offer()
+    a_round.note_progress(rates or {})
+    a_round.write()
     return dict(zip(a_round.tiers, (turn.outcome for turn in turns), strict=True))
 
 
@@ -81,13 +78,18 @@ def quarantine(session: Session, item_id: UUID, now: datetime) -> UUID | None:
     order_id = records.quarantine(session, item_id)
     if order_id is not None:
         tier_id, place = fairness.find_place(session, item_id)
-        [turn] = tier_rows.lock(session, [tier_id])
+        [turn] = _lock_turns(session, [tier_id])
         # It has left its line undecided; the lock makes its number the next one.
         turn.tier.withdrawn += whole_line.withdraw(session, [item_id], turn.tier.withdrawn)
         turn.log.note(EntryKind.QUARANTINE, place)
         fairness.write(session, [turn.log], now)
+        tier_rows.write(session, [turn.tier])
         _release_rest(session, [order_id])
     return order_id
+
+
+def _lock_turns(session: Session, tier_ids: Sequence[UUID]) -> list[Turn]:
+    return [Turn(event, tier) for event, tier in tier_rows.lock(session, tier_ids)]
 
 
 def _release_rest(session: Session, order_ids: Sequence[UUID]) -> None:
@@ -196,7 +198,7 @@ class _Round:
         items = _by_tier(records.read_line(self.session, ids))
         for turn in turns:
             turn.line, turn.more = items.get(turn.tier.id, ()), turn.tier.id in line.left_over
-            if with_entries and turn.has_entries:
+            if with_entries and turn.tier.has_entries:
                 turn.entries = self._find_entries(turn, batch)
         taken = self._count_taken({turn.tier.id: turn.claims for turn in turns})
         for turn in turns:
@@ -257,7 +259,7 @@ class _Round:
     def offer(self) -> None:
         """Hold stock for the waiting entries that are served, and say what became of each line."""
         for turn in self.turns:
-            turn.note_line(offers.make(self.session, turn.event, turn.tier, turn.offered, self.now, self.clocks))
+            turn.note_line(offers.make(self.session, turn.tier, turn.offered, self.now, self.clocks))
 
     def note_progress(self, rates: Mapping[UUID, float]) -> None:
         """Note how far each line has been decided, and how fast: buyers' places and times are made from it."""
@@ -271,5 +273,4 @@ class _Round:
         """Write the codes' counters, the logs, and the tiers that have changed."""
         code_counters.write(self.session, self.allowances)
         fairness.write(self.session, [turn.log for turn in self.turns], self.now)
-        changed = self.session.dirty
-        tier_rows.write(self.session, [turn.tier for turn in self.turns if turn.tier in changed])
+        tier_rows.write(self.session, [turn.tier for turn in self.turns if turn.has_changed_tier])

@@ -3,6 +3,7 @@
 What is decided stands in `domain/allocation.py`.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from domain.rules.allocation import Refusal
@@ -251,8 +251,8 @@ _REFUSE = text("""
         RETURNING id
     )
     INSERT INTO order_timeline (order_id, kind, data)
-    SELECT id, 'cancelled', :data FROM moved
-""").bindparams(bindparam("data", type_=JSONB))
+    SELECT id, 'cancelled', CAST(:data AS jsonb) FROM moved
+""")
 
 
 def refuse(session: Session, order_ids: Sequence[UUID], refusal: Refusal, now: datetime) -> None:
@@ -261,7 +261,7 @@ def refuse(session: Session, order_ids: Sequence[UUID], refusal: Refusal, now: d
         sources = [source.value for source in sources_of(OrderStage.CLOSED)]
         reason = refusal.reason.value
         data = {"reason": reason} if refusal.limit is None else {"reason": reason, "limit": refusal.limit}
-        values = {"ids": list(order_ids), "reason": reason, "data": data, "now": now, "sources": sources}
+        values = {"ids": list(order_ids), "reason": reason, "data": json.dumps(data), "now": now, "sources": sources}
         session.execute(_REFUSE, values)
 
 
@@ -274,7 +274,9 @@ _RELEASE_REST = text("""
 
 def release_rest(session: Session, order_ids: Sequence[UUID]) -> set[UUID]:
     """Ask the tiers of ended orders to take back what they still keep; return which tiers those are."""
-    return set(session.scalars(_RELEASE_REST, {"order_ids": list(order_ids)})) if order_ids else set()
+    if not order_ids:
+        return set()
+    return set(session.execute(_RELEASE_REST, {"order_ids": list(order_ids)}).scalars())
 
 
 _QUARANTINE = text("""

@@ -12,10 +12,11 @@ from uuid import UUID
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
-from domain.models import Order, OrderItem, TicketTier
+from domain.models import Order, OrderItem
 from domain.rules.allocation import REASONS, Decision
 from domain.rules.fairness import GENESIS, Entry, EntryKind, Head, Place, chain, decide
 from domain.rules.states import OrderReason
+from domain.tier_rows import TierRow
 
 PAGE = 1000
 """So many entries are read at once: a log of any length takes no more memory."""
@@ -44,7 +45,7 @@ def place_of(item: OrderItem, order: Order) -> PlaceInLine:
 class Log:
     """What one round decides about a locked tier, in that order, until `write`."""
 
-    def __init__(self, tier: TicketTier) -> None:
+    def __init__(self, tier: TierRow) -> None:
         self._tier = tier
         self._entries: list[Entry] = []
         if tier.fairness_position == 0:

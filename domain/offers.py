@@ -20,10 +20,11 @@ from domain.rules.clocks import Clocks
 from domain.rules.pricing import add_up, price_line
 from domain.rules.states import InventoryState, OrderSource, OrderStage, OrderStatus, WaitlistStatus
 from domain.terms import terms_of
+from domain.tier_rows import EventRow, TierRow
 
 
 def find_waiting(
-    session: Session, event: Event, tier: TicketTier, now: datetime, *, limit: int, up_to: int | None
+    session: Session, event: EventRow, tier: TierRow, now: datetime, *, limit: int, up_to: int | None
 ) -> list[Claim]:
     """Return, locked and in sequence, the entries that could take something of what is available now.
 
@@ -61,12 +62,15 @@ def _up_to_the_first_too_large(claims: Sequence[Claim], available: int) -> list[
 
 
 def make(
-    session: Session, event: Event, tier: TicketTier, claims: Sequence[Claim], now: datetime, clocks: Clocks
+    session: Session, tier: TierRow, claims: Sequence[Claim], now: datetime, clocks: Clocks
 ) -> Mapping[UUID, PlaceInLine]:
     """Make the offers: an order that holds the stock at today's price, for each of these entries.
 
     Returns, by entry, the places in the line that these orders have.
     """
+    if not claims:
+        return {}
+    event = session.get_one(Event, tier.event_id, populate_existing=True)
     # Nobody is to take up tickets of an event that is over.
     expires_at = min(now + timedelta(seconds=event.offer_seconds or clocks.offer_seconds), event.ends_at)
     made: dict[UUID, tuple[OrderItem, Order]] = {}
@@ -80,13 +84,12 @@ def make(
         entry.responded_at, entry.response = None, None
         entry.offered_order_id = order.id
         announce(session, NotifyOffer(entry.id))
-    if made:
-        session.flush()
+    session.flush()
     return {entry_id: place_of(item, order) for entry_id, (item, order) in made.items()}
 
 
 def _hold(
-    session: Session, event: Event, tier: TicketTier, claim: Claim, now: datetime, expires_at: datetime
+    session: Session, event: Event, tier: TierRow, claim: Claim, now: datetime, expires_at: datetime
 ) -> tuple[OrderItem, Order]:
     line = price_line(tier.price, claim.quantity, terms_of(event))
     order = Order(
@@ -115,7 +118,7 @@ def _hold(
     return item, order
 
 
-def end_waiting(session: Session, tier: TicketTier, *, reason: str) -> None:
+def end_waiting(session: Session, tier: TierRow, *, reason: str) -> None:
     """End every waiting entry of the tier, and keep why nobody was offered."""
     session.execute(
         update(Waitlist)
@@ -125,7 +128,7 @@ def end_waiting(session: Session, tier: TicketTier, *, reason: str) -> None:
     )
 
 
-def _why_no_offers(event: Event, tier: TicketTier, now: datetime) -> str | None:
+def _why_no_offers(event: EventRow, tier: TierRow, now: datetime) -> str | None:
     if not event.is_published:
         return f"the event is {event.status}"
     if event.ends_at <= now:

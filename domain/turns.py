@@ -1,20 +1,20 @@
 """One tier's part in a round of its consumer: what it looks at, what the rule decides, and what is to be written.
 
-Nothing is written here but the tier's own row; how turns are read and written together is in `domain/allocation.py`.
+Nothing is written here; how turns are read and written together is in `domain/allocation.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from domain.fairness import Log, PlaceInLine
-from domain.models import Event, TicketTier
 from domain.rules.allocation import REFUSALS, Claim, Decision, Kind, Refusal, Verdict, allocate
 from domain.rules.codes import Allowance
 from domain.rules.states import EventStatus, OrderReason
+from domain.tier_rows import EventRow, TierRow
 
 Rows = Sequence[Row[Any]]
 
@@ -45,10 +45,8 @@ class Outcome:
 class Turn:
     """One tier, its event and what was decided; both rows are locked."""
 
-    event: Event
-    tier: TicketTier
-    has_entries: bool
-    """Whether anybody is on the tier's waitlist."""
+    event: EventRow
+    tier: TierRow
     wishes: Rows = ()
     """The items that somebody wants in another state."""
     line: Rows = ()
@@ -62,10 +60,17 @@ class Turn:
     log: Log = field(init=False)
     """What the turn says in public."""
     _decisions: Sequence[Decision] = ()
+    _tier_before: TierRow = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin the log with what is free, before anything is changed."""
+        self._tier_before = replace(self.tier)
         self.log = Log(self.tier)
+
+    @property
+    def has_changed_tier(self) -> bool:
+        """Whether there is anything to write of the tier itself."""
+        return self.tier != self._tier_before
 
     @property
     def closed_reason(self) -> OrderReason:

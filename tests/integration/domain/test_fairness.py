@@ -173,6 +173,7 @@ def test_an_order_that_is_set_aside_is_told(session, holds):
     order = OrderFactory(tier=tier, sequence=5)
     allocation.quarantine(session, order.items[0].id, START)
     session.commit()
+    session.refresh(tier)
     assert told(session, tier) == [("stock", None, 7, None), ("quarantine", 5, 1, None)]
     assert holds(tier, order)
 

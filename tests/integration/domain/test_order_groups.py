@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import sessionmaker
 from uuid_utils.compat import uuid7
 
-from adapters.database import open_statements
+from adapters.statements import open_statements
 from domain.code_terms import read_terms
 from domain.errors import InvalidError, KeyReusedError, SoldOutError
 from domain.line import find_spots

@@ -85,8 +85,8 @@ class TestWithdrawals:
         for order in (orders[2], orders[0]):
             cancel(session, order)
         serve(session, tier.id, from_now(), CLOCKS, batch=100)
-        assert tier.withdrawn == 2
         session.expire_all()
+        assert tier.withdrawn == 2
         assert [item.withdrawal for item in items] == [1, None, 2, None]
         now = whole_line.bring_up_to_date(session, tier.id, line)
         assert (now.between(0, 40), now.withdrawn) == (Crowd(1, 1), 2)
@@ -98,7 +98,7 @@ class TestWithdrawals:
         serve(session, tier.id, from_now(), CLOCKS, batch=100)
         cancel(session, order)
         serve(session, tier.id, from_now(), CLOCKS, batch=100)
-        session.refresh(item)
+        session.expire_all()
         assert (item.inventory_state, item.withdrawal) == (InventoryState.RELEASED, None)
         assert tier.withdrawn == 0
 
@@ -108,8 +108,7 @@ class TestWithdrawals:
         line = whole_line.read(session, tier.id)
         item = first.items[0]
         quarantine(session, item.id, from_now())
-        session.flush()
-        session.refresh(item)
+        session.expire_all()
         assert (tier.withdrawn, item.withdrawal) == (1, 1)
         assert whole_line.bring_up_to_date(session, tier.id, line).between(0, 20) == Crowd(0, 0)
 
@@ -129,6 +128,7 @@ class TestProgress:
         join(tier, 10, 20, 30)
         now = from_now()
         serve(session, tier.id, now, CLOCKS, batch=2)
+        session.refresh(tier)
         assert (tier.decided_until, tier.decided_at) == (20, now)
 
     def test_who_turns_up_late_does_not_turn_it_back(self, session, tier):
@@ -136,6 +136,7 @@ class TestProgress:
         serve(session, tier.id, from_now(), CLOCKS, batch=10)
         join(tier, 20)
         serve(session, tier.id, from_now(), CLOCKS, batch=10)
+        session.refresh(tier)
         assert tier.decided_until == 30
 
 
