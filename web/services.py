@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import wiring
 from adapters.clock import SystemClock
-from adapters.database import open_statements
 from adapters.password_hasher import PasswordHasher as BcryptHasher
 from adapters.queue import Dispatcher, open_queue_app
+from adapters.statements import open_statements
 from domain.hook_secrets import SecretKeyring
 from domain.one_time_tokens import TokenKeyring
 from domain.ports import (

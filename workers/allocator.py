@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from adapters.database import dispatch_after_commit, open_fence_engine
 from adapters.garbage import set_start_aside
+from adapters.statements import open_fenced_sessions
 from adapters.transport import know_queue
 from domain.messages import tier_queue
 from workers.app import app, clock, clocks, dispatcher, settings
@@ -47,7 +48,7 @@ def owner() -> TierOwner:
 
 
 def _open_sessions(connection: Connection) -> sessionmaker[Session]:
-    sessions = sessionmaker(connection, expire_on_commit=False)
+    sessions = open_fenced_sessions(connection)
     dispatch_after_commit(sessions, dispatcher())
     return sessions
 

@@ -6,7 +6,7 @@ from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql import psycopg
 
 import domain
-from adapters.database import spell
+from adapters.statements import spell
 
 
 def test_psycopg_remembers_what_it_found_in_each_statement():

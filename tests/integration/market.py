@@ -4,10 +4,10 @@ import time
 
 import pytest
 from sqlalchemy import create_engine, select, text
-from sqlalchemy.orm import sessionmaker
 
 from adapters.clock import SystemClock
 from adapters.database import dispatch_after_commit, open_fence_engine
+from adapters.statements import open_fenced_sessions
 from domain import tier_work
 from domain.models import Order, TicketTier
 from domain.rules.clocks import Clocks
@@ -84,7 +84,7 @@ class Market:
         return owner
 
     def _open_sessions(self, connection):
-        sessions = sessionmaker(connection, expire_on_commit=False)
+        sessions = open_fenced_sessions(connection)
         dispatch_after_commit(sessions, lambda messages: None)
         return sessions
 

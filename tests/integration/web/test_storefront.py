@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
-from adapters.database import open_statements
+from adapters.statements import open_statements
 from tests.factories import TicketTierFactory, bound_to
 from tests.integration.market import until
 from web.lines import Lines
