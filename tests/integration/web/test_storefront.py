@@ -1,10 +1,11 @@
 import threading
 
 import pytest
-from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
+import web.storefront
 from adapters.statements import open_statements
+from domain.storefront import read_offers
 from tests.factories import TicketTierFactory, bound_to
 from tests.integration.market import until
 from web.lines import Lines
@@ -23,18 +24,17 @@ def storefront(sessions):
 
 
 @pytest.fixture
-def readings(engine):
-    """Return what was asked of the database; the first question is answered once its `gate` is open."""
+def readings(monkeypatch):
+    """Return which tiers were asked of the database; the first question is answered once its `gate` is open."""
     seen = Readings()
 
-    def note(_connection, _cursor, statement, *_):
-        if "FROM ticket_tiers" in statement:
-            seen.append(statement)
-            assert seen.gate.wait(30)
+    def note(session, tier_ids):
+        seen.append(tier_ids)
+        assert seen.gate.wait(30)
+        return read_offers(session, tier_ids)
 
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
+    monkeypatch.setattr(web.storefront, "read_offers", note)
+    return seen
 
 
 class Readings(list):
