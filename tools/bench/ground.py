@@ -38,6 +38,10 @@ SETTINGS = {
 ALLOCATOR = "allocator"
 """So begin the names of their parts, and of their sessions."""
 _SESSIONS = "SELECT pid, application_name FROM pg_stat_activity WHERE application_name LIKE :name"
+_AT_WORK = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE application_name LIKE :name AND (state <> 'idle' OR clock_timestamp() - state_change < interval '0.3 s')
+"""
 
 
 class GroundError(Exception):
@@ -104,12 +108,14 @@ class Ground:
                 send(self._queues, ServeTier(tier_id), producer=producer)
 
     def wait_for_consumers(self, sale: Sale) -> None:
-        """Return once each tier's queue is emptied by its owner: it follows the lock by half a second."""
+        """Return once each tier's queue is emptied by its owner, half a second behind the lock, and all owners rest."""
         self.market.wait_for_owners(sale)
         self.ring(sale)
         names = [tier_queue(tier_id) for tier_id in sale.tier_ids]
         with redis.from_url(self._redis_url) as broker:
             wait_until(lambda: not broker.exists(*names), "each tier's queue is consumed")
+        # A thousand rings are heard in rounds, in which nothing is found: they are no part of what is measured next.
+        wait_until(lambda: not self.database.rows(_AT_WORK, name=f"{ALLOCATOR} %")[0][0], "the allocators rest")
 
     def wait_until_told(self) -> None:
         """Return once the allocators have published what they decided, which goes on after the last decision."""

@@ -22,8 +22,8 @@ from tools.stack.ports import HOST
 SUPERUSER, OWNER, RUNTIME = "postgres", "vendor_owner", "vendor_app"
 DATABASE = "vendor"
 
-# As docker-compose.yml has it. Page images stay uncompressed, PostgreSQL's default: pglz takes a third of what the server
-# spends on an order, more the larger the indexes are (docs/performance.md).
+# As docker-compose.yml has it. Page images stay uncompressed, PostgreSQL's default: pglz took up to a third of what the
+# server spends on an order, more the larger the indexes are (docs/performance.md).
 _DURABLE = {"shared_buffers": "256MB", "max_wal_size": "2GB"}
 _FORGETFUL = {
     "fsync": "off",
