@@ -29,7 +29,7 @@ SOON_SECONDS = 0.2
 RECONNECT_SECONDS = 0.5
 STUCK_SECONDS = 10.0
 """An owner whose oldest waiting order has not moved for so long gives the tier up to somebody healthier."""
-REST_SECONDS = 0.1
+REST_SECONDS = 0.2
 """When nobody is left over, the thread rests before it heeds the next ring, so that a round serves many at once."""
 TOGETHER = 50
 """So many tiers may be served in one transaction: what a round costs is shared by all of them."""
