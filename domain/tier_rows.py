@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from domain.rules.states import EventStatus
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventRow:
     """What a round reads of a tier's event (`Event`)."""
 

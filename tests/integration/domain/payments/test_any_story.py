@@ -22,7 +22,7 @@ from tools.stack.stripe.store import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STORIES, STEPS = 60, 40
+STORIES, STEPS = 100, 40
 METHODS = (
     *("pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_chargeDeclined"),
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required", "pm_card_nonsense"),
