@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 
-class _DirectSession(Session):
-    """What both kinds have in common."""
+class DirectSession(Session):
+    """A session on an allocator's one connection, in transactions as usual."""
 
     def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Carry a statement out; raises what `Session.execute` does."""
@@ -38,30 +38,20 @@ class _DirectSession(Session):
 
     def _lend(self) -> psycopg.Connection[Any]:
         """Return the connection on which this session's statements are carried out."""
-        raise NotImplementedError
-
-    def _note(self, error: psycopg.Error) -> None:
-        """Take note of what has failed on it."""
-        raise NotImplementedError
-
-
-class FencedSession(_DirectSession):
-    """A session on an allocator's one connection, in transactions as usual."""
-
-    def _lend(self) -> psycopg.Connection[Any]:
         return cast(psycopg.Connection[Any], self.connection().connection.driver_connection)
 
     def _note(self, error: psycopg.Error) -> None:
+        """Let SQLAlchemy know of a connection that is gone, as its own statements would."""
         if self._lend().closed:
             self.connection().invalidate(error)
 
 
 def open_fenced_sessions(connection: Connection) -> sessionmaker[Session]:
     """Return the factory of sessions on an allocator's connection (`open_fence_engine`)."""
-    return sessionmaker(connection, class_=FencedSession, expire_on_commit=False)
+    return sessionmaker(connection, class_=DirectSession, expire_on_commit=False)
 
 
-class StatementSession(_DirectSession):
+class StatementSession(DirectSession):
     """A session of single statements, on connections of their own."""
 
     pool: Pool

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from domain.rules.states import EventStatus
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """What a round reads of a tier's event (`Event`)."""
 
