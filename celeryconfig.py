@@ -4,6 +4,7 @@ from typing import Any
 
 from celery.schedules import crontab
 
+from adapters.beat import Staggered
 from adapters.transport import declare_queue, transport_options
 from domain.messages import QUEUES
 from settings import load
@@ -57,9 +58,12 @@ beat_schedule: dict[str, dict[str, Any]] = {
     "audit the invariants": {"task": "sweep.audit", "schedule": _settings.sweep_seconds},
     "tidy what expired": {"task": "sweep.tidy", "schedule": 3600.0},
 }
-for _entry in beat_schedule.values():
+for _number, _entry in enumerate(beat_schedule.values()):
+    _seconds = _entry["schedule"]
+    # All at once they would keep a core from whoever is buying for a tenth of a second.
+    _entry["schedule"] = Staggered(_seconds, after=_settings.sweep_seconds * _number / len(beat_schedule))
     # A job that nobody fetched is not worth two: the next one does its work.
-    _entry["options"] = {"queue": "sweep", "expires": _entry["schedule"] * 2}
+    _entry["options"] = {"queue": "sweep", "expires": _seconds * 2}
 beat_schedule["state the money"] = {
     "task": "sweep.state",
     # By the clock, not every so many seconds: those begin anew with each beat that has lost its file.

@@ -34,6 +34,8 @@ SETTINGS = {
     # Tokens are minted once, and holds must not run out between two rounds.
     "JWT_ACCESS_SECONDS": str(12 * 3600),
     "HOLD_LIMIT_SECONDS": str(12 * 3600),
+    # Nobody fetches the messages about payments, and the sweep would ring for them again and again.
+    "STALL_SECONDS": str(12 * 3600),
 }
 ALLOCATOR = "allocator"
 """So begin the names of their parts, and of their sessions."""
