@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from domain.errors import RetryableVendorError
 from domain.models import PaymentTransaction, WebhookEvent
@@ -14,7 +14,7 @@ LONGEST = reconciliation.LONGEST_PAUSE
 
 @pytest.fixture
 def failed(till, gateway):
-    """Return orders that failed in one moment: their rows have the same times."""
+    """Return orders that failed in one moment: their rows have the same times, by the database's clock."""
 
     def fail(number, age):
         orders = [till.hold() for _ in range(number)]
@@ -25,7 +25,7 @@ def failed(till, gateway):
             session.execute(
                 update(PaymentTransaction)
                 .where(PaymentTransaction.order_id.in_(orders))
-                .values(created_at=till.now - age, updated_at=till.now)
+                .values(created_at=func.now() - age)
             )
         return orders
 
