@@ -11,20 +11,27 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Result, Uuid, column, func, literal_column, select, table, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from domain.audit import Actor
 from domain.errors import InvalidError
 from domain.models import AnalyticsRefresh, Event
 from domain.ownership import find_event
+from domain.pace import Pace
 from domain.rules.states import OrderReason, TeamRight
 
 VIEWS = text("SELECT matviewname FROM pg_matviews WHERE schemaname = current_schema() ORDER BY matviewname")
+AS_OF = text("""
+    SELECT CASE WHEN count(refreshed_at) = count(*) THEN min(refreshed_at) END
+    FROM pg_matviews LEFT JOIN analytics_refreshes ON view = matviewname WHERE schemaname = current_schema()
+""")
 Figures = Mapping[str, Any]
 MONTH = timedelta(days=31)
 QUARTER = timedelta(days=92)
 """Hours and tiers multiply: an answer has at most 2,208 hours of each tier."""
 NO_ORDERS = dict.fromkeys(("accepted", "held", "paid", "issued", "delivered"), 0)
+RESTS_SECONDS = 5.0
+"""Between the views, in all."""
 NO_HOLDS = {"held": 0, "paid": 0, "pending": 0, "median_seconds": None}
 
 
@@ -34,7 +41,7 @@ class Analytics:
 
     event: Event
     as_of: datetime | None
-    """None until the first refresh."""
+    """None until all have been refreshed once."""
     sales: Sequence[Figures]
     """By tier and hour."""
     funnel: Figures
@@ -51,14 +58,17 @@ class Analytics:
     """By template."""
 
 
-def refresh(session: Session) -> list[str]:
+def refresh(sessions: sessionmaker[Session]) -> list[str]:
     """Refresh the materialized views without locking out their readers, and note when; return their names."""
-    names = list(session.scalars(VIEWS))
+    with sessions() as session:
+        names = list(session.scalars(VIEWS))
+    pace = Pace(RESTS_SECONDS)
     for name in names:
-        session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))
-        # The transaction's beginning: each refresh sees at least what was committed by then.
-        note = insert(AnalyticsRefresh).values(view=name, refreshed_at=func.now())
-        session.execute(note.on_conflict_do_update(index_elements=["view"], set_={"refreshed_at": func.now()}))
+        with pace.step(), sessions.begin() as session:
+            session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))
+            # The transaction's beginning: the refresh sees at least what was committed by then.
+            note = insert(AnalyticsRefresh).values(view=name, refreshed_at=func.now())
+            session.execute(note.on_conflict_do_update(index_elements=["view"], set_={"refreshed_at": func.now()}))
     return names
 
 
@@ -88,7 +98,7 @@ def read(session: Session, actor: Actor, event_id: UUID, since: datetime, until:
     waitlist = figures("waitlist_outcomes", ("tier_id",))
     return Analytics(
         event=event,
-        as_of=session.scalar(select(func.min(AnalyticsRefresh.refreshed_at))),
+        as_of=session.scalar(AS_OF),
         sales=figures("sales_by_hour", ("hour", "tier_id"), "hour"),
         funnel=next(iter(figures("order_funnel")), NO_ORDERS),
         refusals=refusals,

@@ -100,8 +100,7 @@ def mail() -> None:
 @app.task(name="sweep.refresh")
 def refresh() -> None:
     """Refresh the analytics."""
-    with sessions().begin() as session:
-        analytics.refresh(session)
+    analytics.refresh(sessions())
 
 
 @app.task(name="sweep.state")

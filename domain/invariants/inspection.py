@@ -17,6 +17,7 @@ from domain.invariants import money, orders, stock
 from domain.invariants.breaches import Breach, Invariant, Scope
 from domain.models import Event, Inspection
 from domain.one_by_one import one_by_one
+from domain.pace import Pace
 from domain.rules.states import EventStatus
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,8 @@ SECOND_LOOK = timedelta(seconds=15)
 SHARE = 20
 """Looking at an event takes at most one part in so many of the time, however many orders it has."""
 DUE_LIMIT = 100
-RESTS = 2
-"""After each question the database is left alone for so many times as long as it took: people buy meanwhile."""
 RESTS_SECONDS = 2.0
-"""But no longer in all: who asks has other things to do."""
+"""Between the questions about an event, in all."""
 
 Found = Mapping[Invariant, Sequence[Breach]]
 Ids = Mapping[str, Sequence[str]]
@@ -50,15 +49,11 @@ def inspect(
     rests_seconds: float = 0,
 ) -> Found:
     """Return what is broken, by invariant; those that hold are not named. Rests between them for so long in all."""
-    found = {}
+    found, pace = {}, Pace(rests_seconds)
     for invariant in invariants:
-        began = time.monotonic()
-        with sessions() as session:
+        with pace.step(), sessions() as session:
             if breaches := invariant.find(session, scope):
                 found[invariant] = breaches
-        rest = min(RESTS * (time.monotonic() - began), rests_seconds)
-        time.sleep(rest)
-        rests_seconds -= rest
     return found
 
 
