@@ -30,8 +30,6 @@ MONTH = timedelta(days=31)
 QUARTER = timedelta(days=92)
 """Hours and tiers multiply: an answer has at most 2,208 hours of each tier."""
 NO_ORDERS = dict.fromkeys(("accepted", "held", "paid", "issued", "delivered"), 0)
-RESTS_SECONDS = 5.0
-"""Between the views, in all."""
 NO_HOLDS = {"held": 0, "paid": 0, "pending": 0, "median_seconds": None}
 
 
@@ -62,7 +60,7 @@ def refresh(sessions: sessionmaker[Session]) -> list[str]:
     """Refresh the materialized views without locking out their readers, and note when; return their names."""
     with sessions() as session:
         names = list(session.scalars(VIEWS))
-    pace = Pace(RESTS_SECONDS)
+    pace = Pace()
     for name in names:
         with pace.step(), sessions.begin() as session:
             session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 
 RESTS = 2
 """After a step the database is left alone for so many times as long as it took."""
+RESTS_SECONDS = 2.0
+"""But no longer in all: a worker that ends waits for its job, and other jobs wait, too."""
 
 
 class Pace:
-    """Rests after each step, until it has rested for so many seconds in all: who asks has other things to do."""
+    """Rests after each step, until it has rested for so many seconds in all."""
 
-    def __init__(self, rests_seconds: float) -> None:
+    def __init__(self, rests_seconds: float = RESTS_SECONDS) -> None:
         self._left = rests_seconds
 
     @contextmanager

@@ -17,7 +17,7 @@ from domain.invariants import money, orders, stock
 from domain.invariants.breaches import Breach, Invariant, Scope
 from domain.models import Event, Inspection
 from domain.one_by_one import one_by_one
-from domain.pace import Pace
+from domain.pace import RESTS_SECONDS, Pace
 from domain.rules.states import EventStatus
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ SECOND_LOOK = timedelta(seconds=15)
 SHARE = 20
 """Looking at an event takes at most one part in so many of the time, however many orders it has."""
 DUE_LIMIT = 100
-RESTS_SECONDS = 2.0
-"""Between the questions about an event, in all."""
 
 Found = Mapping[Invariant, Sequence[Breach]]
 Ids = Mapping[str, Sequence[str]]
