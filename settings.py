@@ -147,6 +147,8 @@ class Settings(BaseSettings):
 
     web_workers: Count = 2
     web_threads: Count = 16
+    web_connections: Count = 800
+    """Of one web process, busy or idle; with its own files that stays below 1,024, a usual limit."""
     long_poll_limit_seconds: Annotated[int, Field(ge=0, le=20)] = 20
 
     allocation_batch: Count = 500

@@ -1,5 +1,8 @@
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -10,6 +13,8 @@ from tools.bench.fairness import Turn, find_unfair
 pytestmark = pytest.mark.timeout(240)
 
 BUYERS, REQUESTS, TICKETS = 50, 1000, 300
+CROWD = 400
+"""More than the threads of all web processes, and opened within the 10 s after which an idle connection is closed."""
 DECIDED = """
     SELECT count(*) FROM orders JOIN order_items AS item ON item.order_id = orders.id
     WHERE item.tier_id = :id AND stage NOT IN ('queued', 'partly_held')
@@ -92,6 +97,18 @@ def test_a_rush_survives_the_death_of_its_allocators(stack):
     answers = rush(stack, tier, during=kill)
     check_result(stack, tier, answers)
     stack.until("SELECT reserved, sold FROM ticket_tiers WHERE id = :id", [(0, TICKETS)], id=tier["id"], seconds=60)
+
+
+def test_connections_that_only_stand_open_keep_nobody_out(stack):
+    where = urlsplit(stack.url)
+    request = f"GET /healthz HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
+    with ExitStack() as crowd:
+        for _ in range(CROWD):
+            connection = crowd.enter_context(socket.create_connection((where.hostname, where.port), timeout=5))
+            connection.sendall(request)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        (buyer,) = stack.people(1)
+        assert buyer.order(stack.tier(price=0)).status_code == 202
 
 
 def test_an_accepted_order_reaches_its_end_though_the_broker_is_wiped(stack):

@@ -115,7 +115,7 @@ def _web(plan: Plan) -> Part:
             *("--workers", str(plan.settings.web_workers), "--blocking-threads", str(plan.settings.web_threads)),
             *(
                 "--backpressure",
-                str(4 * plan.settings.web_threads),
+                str(plan.settings.web_connections),
                 "--http1-header-read-timeout",
                 "10000",
                 "--respawn-failed-workers",
