@@ -14,6 +14,7 @@ from tools.stack.leash import tether
 from tools.stack.ports import HOST
 
 PATIENCE_SECONDS = 240.0
+CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,12 @@ class Generator:
     """A generator that is connected and ready when the block begins; `go` fires."""
 
     def __init__(
-        self, port: int, requests: Sequence[str], *, connections: int = 64, arrivals: Sequence[float] | None = None
+        self,
+        port: int,
+        requests: Sequence[str],
+        *,
+        connections: int = CONNECTIONS,
+        arrivals: Sequence[float] | None = None,
     ) -> None:
         self._job = {
             "host": HOST,

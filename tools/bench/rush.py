@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from tools.bench.figures import depth_curve, percentile, percentile_curve, rate_curve
-from tools.bench.generator import Answers, Generator
+from tools.bench.generator import CONNECTIONS, Answers, Generator
 from tools.bench.ground import Ground
 from tools.bench.market import Sale
 from tools.bench.processes import Meter
@@ -22,6 +22,7 @@ from tools.bench.verdicts import (
 from tools.bench.wire import at_random, purchases
 
 REQUESTS, TICKETS, TIERS = 20_000, 5_000, 1_000
+CROWD = 600
 WARM_UP = 1_000
 HALF_SECONDS = 12.0
 MEGABYTE = 1024 * 1024
@@ -49,6 +50,12 @@ def many_tiers(ground: Ground, random: Random) -> Round:
     return _sell(ground, sale, ground.options.count(REQUESTS), random)
 
 
+def crowd(ground: Ground, random: Random) -> Round:
+    """Let the rush come from far more connections than there are threads."""
+    sale = ground.market.open(quantity=ground.options.count(TICKETS))
+    return _sell(ground, sale, ground.options.count(REQUESTS), random, connections=CROWD)
+
+
 def slow_disk(ground: Ground, random: Random) -> Round:
     """Let the rush meet a disk whose flushes take 2 ms longer."""
     sale = ground.market.open(quantity=ground.options.count(TICKETS))
@@ -56,11 +63,11 @@ def slow_disk(ground: Ground, random: Random) -> Round:
         return _sell(ground, sale, ground.options.count(REQUESTS), random)
 
 
-def _sell(ground: Ground, sale: Sale, count: int, random: Random) -> Round:
+def _sell(ground: Ground, sale: Sale, count: int, random: Random, connections: int = CONNECTIONS) -> Round:
     requests = purchases(ground, sale, count, random)
     ground.database.calm()
     ground.wait_for_consumers(sale)
-    with Generator(ground.port, requests) as generator, ground.meter() as meter:
+    with Generator(ground.port, requests, connections=connections) as generator, ground.meter() as meter:
         answers = generator.go()
         wait_until_decided(ground.database, sale)
         ground.wait_until_told()

@@ -9,7 +9,7 @@ from tools.bench.floor import floor
 from tools.bench.ground import Ground
 from tools.bench.polling import poll, sold_out
 from tools.bench.results import Round
-from tools.bench.rush import many_tiers, rush, slow_disk
+from tools.bench.rush import crowd, many_tiers, rush, slow_disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ SCENARIOS = {
         rush, "20,000 purchases from 64 connections at one tier of 5,000; then half of that rate, at random moments."
     ),
     "many-tiers": Scenario(many_tiers, "The same rush at 1,000 tiers of 5."),
+    "crowd": Scenario(crowd, "The same rush at one tier, from 600 connections."),
     "slow-disk": Scenario(slow_disk, "The same rush at one tier while each flush of the log takes 2 ms longer."),
     "backlog": Scenario(backlog, "The allocator alone: 20,000 orders that wait for one tier, and all of them fit."),
     "poll": Scenario(poll, "`GET /orders/{id}` with its ETag from 64 connections; nothing has changed."),
