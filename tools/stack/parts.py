@@ -110,7 +110,7 @@ def _web(plan: Plan) -> Part:
         name="web",
         command=_python(
             "granian",
-            *("--interface", "wsgi", "--factory", "web.app:create_app", "--no-ws"),
+            *("--interface", "wsgi", "--factory", "web.app:create_app", "--http", "1", "--no-ws"),
             *("--host", HOST, "--port", str(plan.ports["web"].number)),
             *("--workers", str(plan.settings.web_workers), "--blocking-threads", str(plan.settings.web_threads)),
             *(
