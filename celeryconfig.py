@@ -66,7 +66,6 @@ for _number, _entry in enumerate(beat_schedule.values()):
     _entry["options"] = {"queue": "sweep", "expires": _seconds * 2}
 beat_schedule["state the money"] = {
     "task": "sweep.state",
-    # By the clock, not every so many seconds: those begin anew with each beat that has lost its file.
     "schedule": crontab(hour=3, minute=30),
     "options": {"queue": "sweep", "expires": 12 * 3600.0},
 }

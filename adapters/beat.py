@@ -1,4 +1,4 @@
-"""When beat's jobs are due: each at a moment of its own, so that they never take a core one right after another."""
+"""When beat's jobs are due: each at a moment of its own, so that they do not all fall together and keep a core."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,9 +16,9 @@ class Staggered(schedule):
         self.after = after
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """Return how long it is until the moment that follows the one nearest to the last run."""
-        since_moment = self.maybe_make_aware(last_run_at).timestamp() - self.after
-        moment = (round(since_moment / self.seconds) + 1) * self.seconds + self.after
+        """Return how long it is until the first moment after the last run, which may have come a little before its own."""
+        since_moment = self.maybe_make_aware(last_run_at).timestamp() - self.after + 2 * EARLY_SECONDS
+        moment = (since_moment // self.seconds + 1) * self.seconds + self.after
         now: datetime = self.now()
         return datetime.fromtimestamp(moment, UTC) - now
 

@@ -35,12 +35,18 @@ def test_a_job_runs_once_a_period_at_its_moment(begins):
     assert looks <= len(found) + 2, "beat sleeps until a job is due"
 
 
-def test_a_job_that_was_missed_for_hours_runs_once_and_then_as_usual():
-    job, now = Staggered(5, after=2), MIDNIGHT + timedelta(seconds=3)
+@pytest.mark.parametrize(("late", "then"), [(3, 4), (4.9, 2.1), (6.9, 0.1)])
+def test_a_job_that_comes_late_comes_again_at_its_next_moment(late, then):
+    job, now = Staggered(5, after=2), MIDNIGHT + timedelta(seconds=late)
     job.nowfun = lambda: now
-    is_due, after = job.is_due(MIDNIGHT - timedelta(hours=3))
-    assert is_due
-    assert after == pytest.approx(4)
+    for last_run in (MIDNIGHT - timedelta(hours=3), MIDNIGHT - timedelta(seconds=3)):
+        assert job.is_due(last_run) == (True, pytest.approx(then))
+
+
+def test_a_job_does_not_come_again_when_the_clock_is_put_back_a_little():
+    job, now = Staggered(5, after=2), MIDNIGHT + timedelta(seconds=1.98)
+    job.nowfun = lambda: now
+    assert job.is_due(MIDNIGHT + timedelta(seconds=1.99)) == (False, pytest.approx(5.02))
 
 
 def test_a_job_says_when_it_is_due():
@@ -56,6 +62,8 @@ def test_beat_keeps_it_in_its_file():
 
 def test_no_two_jobs_of_ours_fall_together():
     jobs = [entry["schedule"] for entry in beat_schedule.values() if isinstance(entry["schedule"], Staggered)]
-    moments = sorted(moment for job in jobs for moment in runs(job, MIDNIGHT, 3600)[0])
+    found = [runs(job, MIDNIGHT, 2 * 3600)[0] for job in jobs]
+    moments = sorted(moment for each in found for moment in each)
     assert len(jobs) > 8
+    assert all(found)
     assert min(later - earlier for earlier, later in pairwise(moments)) > 0.3
