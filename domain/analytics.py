@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Result, Uuid, column, func, literal_column, select, table, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from domain.audit import Actor
@@ -57,17 +58,29 @@ class Analytics:
 
 
 def refresh(sessions: sessionmaker[Session]) -> list[str]:
-    """Refresh the materialized views without locking out their readers, and note when; return their names."""
+    """Refresh the materialized views without locking out their readers, and note when; return their names.
+
+    One that fails keeps none of the others back; the last such error is raised in the end.
+    """
     with sessions() as session:
         names = list(session.scalars(VIEWS))
-    pace = Pace()
+    pace, failure = Pace(), None
     for name in names:
-        with pace.step(), sessions.begin() as session:
-            session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))
-            # The transaction's beginning: the refresh sees at least what was committed by then.
-            note = insert(AnalyticsRefresh).values(view=name, refreshed_at=func.now())
-            session.execute(note.on_conflict_do_update(index_elements=["view"], set_={"refreshed_at": func.now()}))
+        try:
+            with pace.step(), sessions.begin() as session:
+                _refresh(session, name)
+        except DBAPIError as error:
+            failure = error
+    if failure is not None:
+        raise failure
     return names
+
+
+def _refresh(session: Session, name: str) -> None:
+    session.execute(text(f'REFRESH MATERIALIZED VIEW CONCURRENTLY "{name}"'))
+    # The transaction's beginning: the refresh sees at least what was committed by then.
+    note = insert(AnalyticsRefresh).values(view=name, refreshed_at=func.now())
+    session.execute(note.on_conflict_do_update(index_elements=["view"], set_={"refreshed_at": func.now()}))
 
 
 def window(since: datetime | None, until: datetime | None, now: datetime) -> tuple[datetime, datetime]:
@@ -92,11 +105,13 @@ def read(session: Session, actor: Actor, event_id: UUID, since: datetime, until:
     def figures(view: str, order: Sequence[str] = (), moment: str | None = None) -> list[Figures]:
         return _figures(session, view, event_id, order, (moment, since, until) if moment else None)
 
+    # Before the figures, which may be newer then, and never older.
+    as_of = session.scalar(AS_OF)
     refusals = figures("refusals_by_reason", ("tier_id", "reason"))
     waitlist = figures("waitlist_outcomes", ("tier_id",))
     return Analytics(
         event=event,
-        as_of=session.scalar(AS_OF),
+        as_of=as_of,
         sales=figures("sales_by_hour", ("hour", "tier_id"), "hour"),
         funnel=next(iter(figures("order_funnel")), NO_ORDERS),
         refusals=refusals,

@@ -147,7 +147,8 @@ class AnalyticsBody(ResponseBody):
     event_id: UUID
     currency: str
     as_of: Annotated[
-        datetime | None, Field(description="Whatever happened by then is counted in; null until the first refresh.")
+        datetime | None,
+        Field(description="Whatever happened by then is counted in; null before the first count."),
     ]
     age_seconds: Annotated[int | None, Field(description="How long ago that was.")]
     since: datetime

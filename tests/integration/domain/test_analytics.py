@@ -5,6 +5,7 @@ from statistics import median
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import selectinload
 from uuid_utils.compat import uuid7
 
@@ -125,6 +126,14 @@ def test_the_runtime_role_refreshes_them_and_notes_when(sessions, sale):
             noted = {row.view: row.refreshed_at for row in session.scalars(select(AnalyticsRefresh))}
             assert sorted(noted) == VIEWS
             assert read(session, sale[0]).as_of == min(noted.values()) > began
+
+
+def test_one_that_fails_keeps_none_of_the_others_back(sessions, sale, monkeypatch):
+    monkeypatch.setattr(analytics, "VIEWS", text("SELECT unnest(ARRAY['no_such_view', 'sales_by_hour'])"))
+    with pytest.raises(ProgrammingError, match="no_such_view"):
+        analytics.refresh(sessions)
+    with sessions() as session:
+        assert session.scalars(select(AnalyticsRefresh.view)).all() == ["sales_by_hour"]
 
 
 def test_they_have_no_age_until_each_was_refreshed(sessions, refreshed):
