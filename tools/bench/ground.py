@@ -34,7 +34,7 @@ SETTINGS = {
     # Tokens are minted once, and holds must not run out between two rounds.
     "JWT_ACCESS_SECONDS": str(12 * 3600),
     "HOLD_LIMIT_SECONDS": str(12 * 3600),
-    # Nobody fetches the messages about payments, and the sweep would ring for them again and again.
+    # Nobody fetches the messages about payments, and the sweep would ring for them, and call them late.
     "STALL_SECONDS": str(12 * 3600),
 }
 ALLOCATOR = "allocator"
