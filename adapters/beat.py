@@ -16,7 +16,7 @@ class Staggered(schedule):
         self.after = after
 
     def remaining_estimate(self, last_run_at: datetime) -> timedelta:
-        """Return how long it is until the first moment after the last run, which may have come a little before its own."""
+        """Return how long it is until the first moment after the last run, which may have come a little early."""
         since_moment = self.maybe_make_aware(last_run_at).timestamp() - self.after + 2 * EARLY_SECONDS
         moment = (since_moment // self.seconds + 1) * self.seconds + self.after
         now: datetime = self.now()
