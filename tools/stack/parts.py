@@ -110,6 +110,7 @@ def _web(plan: Plan) -> Part:
         name="web",
         command=_python(
             "granian",
+            # HTTP/1.1 alone: granian looks for HTTP/2 first, and so waits for ever for whoever sends nothing.
             *("--interface", "wsgi", "--factory", "web.app:create_app", "--http", "1", "--no-ws"),
             *("--host", HOST, "--port", str(plan.ports["web"].number)),
             *("--workers", str(plan.settings.web_workers), "--blocking-threads", str(plan.settings.web_threads)),
