@@ -6,7 +6,7 @@ Attempts to move it, which change until they end, are in `attempts.py`.
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.orm import Session
 
 from domain import audit
@@ -66,9 +66,17 @@ def disputed(session: Session, charge: PaymentTransaction) -> int:
 
 
 def returned_with_fee(session: Session, charge: PaymentTransaction) -> int:
-    """Return what we gave back of one charge, together with the platform's fee, and stayed there."""
+    """Return what we gave back of one charge together with the platform's fee.
+
+    What came back counts where the fee stayed with the promoter's account.
+    """
+    is_fee_gone = LedgerEntry.kind == LedgerKind.REFUND if charge.provider_account_id else true()
     return _gone(
-        session, charge, PaymentTransaction.kind == AttemptKind.REFUND, PaymentTransaction.returns_fee.is_(True)
+        session,
+        charge,
+        PaymentTransaction.kind == AttemptKind.REFUND,
+        PaymentTransaction.returns_fee.is_(True),
+        is_fee_gone,
     )
 
 

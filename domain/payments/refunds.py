@@ -178,19 +178,29 @@ def is_owed(session: Session, order: Order, refund: PaymentTransaction) -> bool:
 def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTransaction, amount: int) -> None:
     """Let a new attempt, with its own key, follow one that failed, and keep why.
 
-    It takes over the tickets, and the age, and so the ever longer pauses.
+    It takes over the tickets, and the age, and so the ever longer pauses. What the first one took of a promoter's
+    account it does not take again.
     """
     follower = PaymentTransaction(
         amount=amount,
         reason=failed.reason,
         requested_by_id=failed.requested_by_id,
-        returns_fee=failed.returns_fee,
+        returns_fee=failed.returns_fee and not is_split(failed),
         created_at=failed.created_at,
         error_code=failed.error_code,
         error_message=failed.error_message,
     )
     reserve(session, charge, follower)
     returned_tickets.hand_on(session, failed, follower)
+
+
+def is_split(refund: PaymentTransaction) -> bool:
+    """Tell whether the provider has taken a promoter's part of this refund back, and returned our fee to them.
+
+    It did so when it made the refund, and undoes neither if that fails: what comes back is ours
+    (docs.stripe.com/connect/destination-charges).
+    """
+    return refund.provider_account_id is not None and refund.provider_transaction_id is not None
 
 
 def return_the_rest(session: Session, charge: PaymentTransaction) -> None:

@@ -102,28 +102,29 @@ def _prepare(session: Session, transaction_id: UUID, now: datetime) -> _Step | N
         return None
     refund.called_at = refund.called_at or now
     is_spent = now - refund.called_at > attempts.KEY_LIFE
-    request, lost = _describe(order, charge, refund), _lost(session, refund)
+    earlier = _followed(session, refund)
+    lost = [attempt.id for attempt in earlier if attempt.error_code == LOST]
+    request = _describe(order, charge, refund, is_split=any(map(refunds.is_split, earlier)))
     return _Step(refund.provider_transaction_id, request, refund.idempotency_key, was_called, is_spent, lost)
 
 
-def _describe(order: Order, charge: PaymentTransaction, refund: PaymentTransaction) -> RefundRequest:
-    is_connected = refund.provider_account_id is not None
+def _describe(order: Order, charge: PaymentTransaction, refund: PaymentTransaction, *, is_split: bool) -> RefundRequest:
+    splits = refund.provider_account_id is not None and not is_split
     has_fee = order.fees + order.absorbed_fees > 0
     return RefundRequest(
         reference=refund.id,
         intent_id=charge.provider_transaction_id or "",
         amount=refund.amount,
-        reverse_transfer=is_connected,
-        refund_application_fee=is_connected and has_fee and refund.returns_fee,
+        reverse_transfer=splits,
+        refund_application_fee=splits and has_fee and refund.returns_fee,
     )
 
 
-def _lost(session: Session, refund: PaymentTransaction) -> Sequence[UUID]:
+def _followed(session: Session, refund: PaymentTransaction) -> Sequence[PaymentTransaction]:
     return session.scalars(
-        select(PaymentTransaction.id).where(
+        select(PaymentTransaction).where(
             PaymentTransaction.parent_id == refund.parent_id,
             PaymentTransaction.kind == AttemptKind.REFUND,
-            PaymentTransaction.error_code == LOST,
             PaymentTransaction.status == AttemptStatus.FAILED,
             # A follower takes over the age of the one before it, and nobody else has it.
             PaymentTransaction.created_at == refund.created_at,
@@ -176,6 +177,10 @@ def apply_reading(session: Session, order: Order, refund: PaymentTransaction, re
     refund.error_code = refund.error_message = None
     if has_failed:
         if refund.status is AttemptStatus.SUCCEEDED:
+            _take_back(session, order, charge, refund, reading)
+        elif refunds.is_split(refund):
+            # Nothing reached the buyer, but the promoter's part has moved, and our fee.
+            _book(session, order, charge, refund, reading)
             _take_back(session, order, charge, refund, reading)
         _fail(session, order, refund, reading.failure_reason or reading.status, "The provider could not refund.")
     elif reading.status == "succeeded":
@@ -256,7 +261,7 @@ def _take_back(
 ) -> None:
     """Undo the booking of a refund whose money came back to us; the tickets that it took stay taken."""
     before = ledger.returned_with_fee(session, charge) - refund.amount
-    fee = _fee_share(order, charge, refund, before)
+    fee = 0 if refunds.is_split(refund) else _fee_share(order, charge, refund, before)
     ledger.book(session, refund, {LedgerKind.REVERSAL: refund.amount, LedgerKind.FEE: -fee}, reading.id)
     log.error("refund.came_back transaction=%s refund=%s", refund.id, reading.id)
     ledger.count(session, order)

@@ -30,7 +30,7 @@ class FakePaymentGateway(FakeConnectedAccounts):
         self.disputes = {}
         self.balance_suffices = True
         self._requests = {}
-        self._refunded_fees = {}
+        self._refunded_with_fee = {}
         self._references = {}
         self._waiting = {}
 
@@ -217,8 +217,7 @@ class FakePaymentGateway(FakeConnectedAccounts):
         self.refunds[identifier] = Refund(identifier, "succeeded", request.amount, intent.currency, intent.id)
         self._references[request.reference] = identifier
         if request.refund_application_fee:
-            share = 2 * self._fee(intent.id) * self._refunded(intent.id)
-            self._refunded_fees[intent.id] = (share + intent.amount) // (2 * intent.amount)
+            self._refunded_with_fee[intent.id] = self._refunded_with_fee.get(intent.id, 0) + request.amount
         about = {"object": "refund", "id": identifier, "payment_intent": intent.id}
         self.add_event("refund.created", about | {"metadata": {"refund_id": str(request.reference)}})
         self.add_event("charge.refunded", {"object": "charge", "id": intent.charge_id, "payment_intent": intent.id})
@@ -235,6 +234,11 @@ class FakePaymentGateway(FakeConnectedAccounts):
         request = self._requests.get(intent_id)
         return request.destination.application_fee if request and request.destination else 0
 
+    def _refunded_fee(self, intent):
+        """Return the fee that went back in proportion, even where the refund failed afterwards."""
+        given_back = min(intent.amount, self._refunded_with_fee.get(intent.id, 0))
+        return (2 * self._fee(intent.id) * given_back + intent.amount) // (2 * intent.amount)
+
     def _reading(self, intent):
         return ChargeReading(
             id=intent.charge_id,
@@ -242,7 +246,7 @@ class FakePaymentGateway(FakeConnectedAccounts):
             amount=intent.amount,
             currency=intent.currency,
             refunded=self._refunded(intent.id),
-            fee=self._fee(intent.id) - self._refunded_fees.get(intent.id, 0),
+            fee=self._fee(intent.id) - self._refunded_fee(intent),
             withdrawn=sum(found.withdrawn for found in self.disputes.values() if found.intent_id == intent.id),
         )
 

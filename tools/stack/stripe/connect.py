@@ -77,13 +77,16 @@ def share(call: Call, charge: Body) -> None:
 
 
 def reverse(call: Call, charge: Body, refund: Body, parameters: Body) -> None:
-    """Take back the transfer and the fee in proportion to what has been refunded, as far as asked."""
+    """Take back the transfer and the fee in proportion to what is refunded, as far as asked.
+
+    A refund that fails afterwards changes neither (docs.stripe.com/connect/destination-charges).
+    """
     if parameters.get("reverse_transfer"):
         if not charge["transfer"]:
             message = f"Cannot reverse transfer for charge {charge['id']} because it has no associated transfer."
             raise unfit(message, param="reverse_transfer")
         transfer = call.find("transfer", charge["transfer"], "charge")
-        part = _part(transfer["amount"], transfer["amount_reversed"], charge)
+        part = _part(transfer, transfer["amount_reversed"], charge, refund)
         transfer["amount_reversed"] += part
         transfer["reversed"] = transfer["amount_reversed"] == transfer["amount"]
         refund["transfer_reversal"] = _reversal(call, transfer, refund, part)
@@ -93,16 +96,17 @@ def reverse(call: Call, charge: Body, refund: Body, parameters: Body) -> None:
             message = f"Charge {charge['id']} has no application fee to refund."
             raise unfit(message, param="refund_application_fee")
         fee = call.find("application_fee", charge["application_fee"], "charge")
-        fee["amount_refunded"] += _part(fee["amount"], fee["amount_refunded"], charge)
+        fee["amount_refunded"] += _part(fee, fee["amount_refunded"], charge, refund)
         fee["refunded"] = fee["amount_refunded"] == fee["amount"]
         call.save(fee)
         call.emit("application_fee.refunded", fee)
 
 
-def _part(whole: int, taken: int, charge: Body) -> int:
+def _part(whole: Body, taken: int, charge: Body, refund: Body) -> int:
     # Rounded on the running total, so that the parts of several refunds add up to the whole.
-    due = (2 * whole * charge["amount_refunded"] + charge["amount"]) // (2 * charge["amount"])
-    return max(0, min(whole, int(due)) - taken)
+    whole["_refunded"] = whole.get("_refunded", 0) + refund["amount"]
+    due = (2 * whole["amount"] * whole["_refunded"] + charge["amount"]) // (2 * charge["amount"])
+    return min(whole["amount"], int(due)) - taken
 
 
 def _transfer(charge: Body, amount: int, now: int) -> Body:

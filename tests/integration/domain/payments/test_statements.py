@@ -10,7 +10,7 @@ from domain.errors import ForbiddenError, NotFoundError, RetryableVendorError, U
 from domain.messages import MakeStatement
 from domain.models import Event, Order, Statement, TicketTier
 from domain.payments import statements
-from domain.rules.states import EventStatus, OrderReason, OrderStage, UserRole
+from domain.rules.states import AttemptStatus, EventStatus, OrderReason, OrderStage, UserRole
 from tests.factories import EventFactory, OrderFactory, PromoterFactory, StatementFactory, TicketTierFactory, bound_to
 from tests.integration.market import CLOCKS
 
@@ -110,6 +110,35 @@ class TestWhatAgrees:
         assert made.difference == 0
         assert 0 < made.body["provider"]["fees"] == made.body["ledger"]["fees"] < order.fees
         assert made.body["unsplit_fees"] == 0
+
+    @pytest.mark.parametrize("account", [None, "acct_1"])
+    @pytest.mark.parametrize("status", ["succeeded", "pending"])
+    def test_a_refund_that_comes_back_keeps_them_equal(self, till, account, status, monkeypatch):
+        box = Box(till, account=account)
+        order_id = box.sell()
+        order = till.read(order_id)
+        gateway = till.gateway
+        refunding = gateway.refund
+
+        def refund(request, key):
+            made = replace(refunding(request, key), status=status)
+            gateway.refunds[made.id] = made
+            return made
+
+        monkeypatch.setattr(gateway, "refund", refund)
+        refund_id = till.refund(order_id, 999)
+        (made,) = gateway.refunds.values()
+        gateway.refunds[made.id] = replace(made, status="failed", failure_reason="lost_or_stolen_card")
+        till.receive(till.event({"object": "refund", "id": made.id}, "refund.failed"))
+        assert till.refunds(order_id)[0].id == refund_id
+        assert till.refunds(order_id)[0].status is AttemptStatus.FAILED
+        statement = box.make()
+        assert (statement.difference, statement.body["ledger"]["refunded"]) == (0, 0)
+        kept = -sum(amount for kind, amount in till.ledger(order_id) if kind == "fee")
+        assert kept < order.fees if account else kept == order.fees
+        till.now += timedelta(minutes=1)
+        till.refund(order_id)
+        assert box.make().difference == 0
 
     def test_a_ticket_that_was_used_before_its_refund_is_right(self, box, till):
         order_id = box.sell()

@@ -67,6 +67,25 @@ class TestConnect:
         assert (after.transfer.amount_reversed, after.transfer.reversed) == (1000, True)
         assert (after.application_fee.amount_refunded, after.application_fee.refunded) == (101, True)
 
+    def test_a_refund_that_fails_moves_neither_transfer_nor_fee_back(self, api, standin):
+        split = {"application_fee_amount": 101, "transfer_data": {"destination": "acct_1"}, "on_behalf_of": "acct_1"}
+        made = paid(api, "pm_card_refundFail", amount=1000, **split)
+        half = {"payment_intent": made.id, "amount": 500}
+        refund = api.refunds.create({**half, "reverse_transfer": True, "refund_application_fee": True})
+        ask(standin, "POST", f"/_standin/refunds/{refund.id}/settle")
+        api.refunds.create(half)
+        after = api.charges.retrieve(made.latest_charge, {"expand": ["transfer", "application_fee"]})
+        assert after.amount_refunded == 500
+        assert (after.transfer.amount_reversed, after.application_fee.amount_refunded) == (500, 51)
+
+    def test_the_fee_goes_back_in_proportion_to_what_is_refunded_with_it(self, api):
+        made = paid(api, amount=1000, application_fee_amount=100, transfer_data={"destination": "acct_1"})
+        api.refunds.create({"payment_intent": made.id, "amount": 700, "reverse_transfer": True})
+        rest = {"payment_intent": made.id, "reverse_transfer": True, "refund_application_fee": True}
+        api.refunds.create(rest)
+        after = api.charges.retrieve(made.latest_charge, {"expand": ["transfer", "application_fee"]})
+        assert (after.transfer.amount_reversed, after.application_fee.amount_refunded) == (1000, 30)
+
     @pytest.mark.parametrize(
         "changes",
         [
