@@ -22,8 +22,9 @@ from tools.stack.stripe.store import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STORIES, STEPS, SEED = 40, 40, 14
-"""The same stories each time, of a seed whose forty come to every kind of end; others by --hypothesis-seed=N."""
+STORIES, STEPS = 20, 40
+LEAST, MOST = 2, 12
+"""So many chapters, each of its own seed, until every kind of end has come; --hypothesis-seed=N tells others."""
 METHODS = (
     *("pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_chargeDeclined"),
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_threeDSecure2Required", "pm_card_nonsense"),
@@ -131,9 +132,12 @@ class Story(RuleBasedStateMachine):
     def pay_by_client(self, pick, method):
         self.world.pay_by_client(self._some(pick, *PAYABLE, OrderStage.CLOSED), method)
 
-    @rule(pick=ANY)
-    def pay_too_late(self, pick):
-        self.world.pay_by_client(self._some(pick, OrderStage.CLOSED), "pm_card_visa")
+    @rule(pick=ANY, choice=RARELY)
+    def pay_too_late(self, pick, choice):
+        order_id = self._some(pick, *(PAYABLE if choice == 0 else [OrderStage.CLOSED]))
+        if choice == 0:
+            self.world.advance(1300)
+        self.world.pay_by_client(order_id, "pm_card_visa")
 
     @rule(pick=ANY, outcome=st.sampled_from(["succeed", "fail"]))
     def decide(self, pick, outcome):
@@ -330,13 +334,21 @@ def standin():
 
 def test_every_story_ends_in_tickets_or_in_a_refund(engine, standin, pytestconfig):
     TALLY.clear()
-    is_ours = pytestconfig.getoption("hypothesis_seed") is None
+    for chapter in range(MOST):
+        tell(engine, standin, f"{pytestconfig.getoption('hypothesis_seed')}, chapter {chapter}")
+        if chapter + 1 >= LEAST and set(TALLY) >= TOLD:
+            return
+    raise AssertionError(f"no story came to {TOLD - set(TALLY)}")
 
+
+def tell(engine, standin, chosen):
+    # What a seed draws depends on the modules loaded, too: no seed alone comes to every kind of end everywhere.
+    @seed(chosen)
     def begin():
         return Story(engine, standin)
 
     run_state_machine_as_test(
-        seed(SEED)(begin) if is_ours else begin,
+        begin,
         settings=settings(
             max_examples=STORIES,
             stateful_step_count=STEPS,
@@ -348,4 +360,3 @@ def test_every_story_ends_in_tickets_or_in_a_refund(engine, standin, pytestconfi
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert not is_ours or set(TALLY) >= TOLD
