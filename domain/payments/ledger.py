@@ -70,13 +70,13 @@ def returned_with_fee(session: Session, charge: PaymentTransaction) -> int:
 
     What came back counts where the fee stayed with the promoter's account.
     """
-    is_fee_gone = LedgerEntry.kind == LedgerKind.REFUND if charge.provider_account_id else true()
+    counted = LedgerEntry.kind == LedgerKind.REFUND if charge.provider_account_id else true()
     return _gone(
         session,
         charge,
         PaymentTransaction.kind == AttemptKind.REFUND,
         PaymentTransaction.returns_fee.is_(True),
-        is_fee_gone,
+        counted,
     )
 
 

@@ -106,7 +106,7 @@ def _part(whole: Body, taken: int, charge: Body, refund: Body) -> int:
     # Rounded on the running total, so that the parts of several refunds add up to the whole.
     whole["_refunded"] = whole.get("_refunded", 0) + refund["amount"]
     due = (2 * whole["amount"] * whole["_refunded"] + charge["amount"]) // (2 * charge["amount"])
-    return int(min(whole["amount"], due)) - taken
+    return max(0, int(min(whole["amount"], due)) - taken)
 
 
 def _transfer(charge: Body, amount: int, now: int) -> Body:
