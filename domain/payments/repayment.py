@@ -104,14 +104,12 @@ def _prepare(session: Session, transaction_id: UUID, now: datetime) -> _Step | N
     is_spent = now - refund.called_at > attempts.KEY_LIFE
     earlier = _followed(session, refund)
     lost = [attempt.id for attempt in earlier if attempt.error_code == LOST]
-    request = _describe(order, charge, refund, earlier)
+    request = _describe(order, charge, refund, is_first=not any(map(refunds.is_split, earlier)))
     return _Step(refund.provider_transaction_id, request, refund.idempotency_key, was_called, is_spent, lost)
 
 
-def _describe(
-    order: Order, charge: PaymentTransaction, refund: PaymentTransaction, earlier: Sequence[PaymentTransaction]
-) -> RefundRequest:
-    takes_from_promoter = refund.provider_account_id is not None and not any(map(refunds.is_split, earlier))
+def _describe(order: Order, charge: PaymentTransaction, refund: PaymentTransaction, *, is_first: bool) -> RefundRequest:
+    takes_from_promoter = refund.provider_account_id is not None and is_first
     has_fee = order.fees + order.absorbed_fees > 0
     return RefundRequest(
         reference=refund.id,
@@ -123,7 +121,6 @@ def _describe(
 
 
 def _followed(session: Session, refund: PaymentTransaction) -> Sequence[PaymentTransaction]:
-    """Return the failed attempts that this one follows."""
     return session.scalars(
         select(PaymentTransaction).where(
             PaymentTransaction.parent_id == refund.parent_id,
