@@ -139,7 +139,7 @@ class StripeGateway:
     def find_refund(self, refund_id: str) -> Refund:
         """Read a refund. Raises `RetryableVendorError`, or `PermanentVendorError` when there is none."""
         with translating(writing=False):
-            return values.refund(self._client.v1.refunds.retrieve(refund_id))
+            return values.refund(self._client.v1.refunds.retrieve(refund_id, {"expand": [values.REFUNDED_FEE]}))
 
     def find_refund_by_reference(self, intent_id: str, reference: UUID) -> Refund | None:
         """Look among an intent's refunds for ours (docs.stripe.com/api/refunds/list).
@@ -147,7 +147,9 @@ class StripeGateway:
         Raises `RetryableVendorError`, or `PermanentVendorError` when there is no such intent.
         """
         with translating(writing=False):
-            for found in self._client.v1.refunds.list({"payment_intent": intent_id, "limit": 100}).auto_paging_iter():
+            for found in self._client.v1.refunds.list(
+                {"payment_intent": intent_id, "limit": LARGEST_PAGE, "expand": [f"data.{values.REFUNDED_FEE}"]}
+            ).auto_paging_iter():
                 if (found.to_dict().get("metadata") or {}).get("refund_id") == str(reference):
                     return values.refund(found)
         return None

@@ -1,6 +1,6 @@
 """Stripe's objects as the domain's values, and the domain's requests as parameters that Stripe documents."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,9 @@ from domain.ports import (
     Refund,
     RefundRequest,
 )
+
+REFUNDED_FEE = "charge.application_fee"
+"""What to expand of each refund."""
 
 
 def intent_params(request: IntentRequest) -> PaymentIntentCreateParams:
@@ -55,6 +58,7 @@ def refund_params(request: RefundRequest) -> RefundCreateParams:
         "payment_intent": request.intent_id,
         "amount": request.amount,
         "metadata": {"refund_id": str(request.reference)},
+        "expand": [REFUNDED_FEE],
     }
     # Stripe refuses both flags, even when false, on charges that have nothing to reverse.
     if request.reverse_transfer:
@@ -110,14 +114,17 @@ def intent(found: stripe.PaymentIntent) -> Intent:
 
 
 def refund(found: stripe.Refund) -> Refund:
-    """Return a refund."""
+    """Return a refund, of which the charge's application fee was expanded."""
+    body = found.to_dict()
     return Refund(
         id=found.id,
         status=found.status or "pending",
         amount=found.amount,
         currency=found.currency.upper(),
         intent_id=_id(found.payment_intent),
-        failure_reason=found.to_dict().get("failure_reason"),
+        failure_reason=body.get("failure_reason"),
+        reverses_transfer=body.get("transfer_reversal") is not None,
+        returned_fee=_expanded(_expanded(body.get("charge")).get("application_fee")).get("amount_refunded", 0),
     )
 
 
@@ -179,6 +186,11 @@ def _withdrawn(found: stripe.Dispute) -> int:
     # The movements are in the currency of our balance, maybe another than the charge's, so only their sign tells; a
     # reinstatement comes with a positive amount, and the fee of the dispute stands beside the amounts.
     return found.amount if sum(movement.amount for movement in found.balance_transactions) < 0 else 0
+
+
+def _expanded(value: Any) -> Mapping[str, Any]:
+    # What was not expanded, in an answer of the future, says nothing.
+    return value if isinstance(value, dict) else {}
 
 
 def _id(value: Any) -> str | None:

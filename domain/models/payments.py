@@ -56,6 +56,8 @@ class PaymentTransaction(Identified, Timestamped, Base):
     reason: Mapped[str | None]
     returns_fee: Mapped[bool] = mapped_column(server_default=text("true"))
     """Whether the platform gives its fee back with a refund, in proportion; decided when the refund is asked for."""
+    reverses_transfer: Mapped[bool] = mapped_column(server_default=text("true"))
+    """Whether a promoter's account pays for a refund; else it is paid from what came back to the platform's."""
     requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
 
     order: Mapped[Order] = relationship(lazy="raise")

@@ -6,7 +6,7 @@ Attempts to move it, which change until they end, are in `attempts.py`.
 from collections.abc import Mapping
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from domain import audit
@@ -66,24 +66,25 @@ def disputed(session: Session, charge: PaymentTransaction) -> int:
 
 
 def returned_with_fee(session: Session, charge: PaymentTransaction) -> int:
-    """Return what we gave back of one charge together with the platform's fee.
-
-    What came back counts where the fee stayed with the promoter's account.
-    """
-    counted = LedgerEntry.kind == LedgerKind.REFUND if charge.provider_account_id else true()
+    """Return what we gave back of one charge, together with the platform's fee, and stayed there."""
     return _gone(
-        session,
-        charge,
-        PaymentTransaction.kind == AttemptKind.REFUND,
-        PaymentTransaction.returns_fee.is_(True),
-        counted,
+        session, charge, PaymentTransaction.kind == AttemptKind.REFUND, PaymentTransaction.returns_fee.is_(True)
     )
+
+
+def returned_fee(session: Session, charge: PaymentTransaction) -> int:
+    """Return what of the platform's fee for one charge was given back with refunds, and stayed there."""
+    return _moved(session, charge, LedgerEntry.kind == LedgerKind.FEE, PaymentTransaction.kind == AttemptKind.REFUND)
 
 
 def _gone(session: Session, charge: PaymentTransaction, *which: ColumnElement[bool]) -> int:
+    return -_moved(session, charge, LedgerEntry.kind.in_(_BACK_AND_FORTH), *which)
+
+
+def _moved(session: Session, charge: PaymentTransaction, *which: ColumnElement[bool]) -> int:
     amount = session.scalar(
         select(func.sum(LedgerEntry.amount))
         .join(PaymentTransaction, PaymentTransaction.id == LedgerEntry.transaction_id)
-        .where(PaymentTransaction.parent_id == charge.id, LedgerEntry.kind.in_(_BACK_AND_FORTH), *which)
+        .where(PaymentTransaction.parent_id == charge.id, *which)
     )
-    return -int(amount or 0)
+    return int(amount or 0)

@@ -147,7 +147,7 @@ def _request(
 
 
 def reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransaction) -> None:
-    """Write a refund of a charge down, with the next number of its order, and the key that comes of it."""
+    """Write a refund of a charge down: its number in its order, the key that comes of it, and who pays for it."""
     earlier = session.scalar(
         select(func.count()).where(
             PaymentTransaction.order_id == charge.order_id, PaymentTransaction.kind == AttemptKind.REFUND
@@ -160,8 +160,30 @@ def reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransac
     refund.provider_account_id = charge.provider_account_id
     refund.currency = charge.currency
     refund.idempotency_key = f"order:{charge.order_id}:refund:{refund.attempt}"
+    refund.reverses_transfer = charge.provider_account_id is not None and _held(session, charge) < refund.amount
     session.add(refund)
     session.flush()
+
+
+def _held(session: Session, charge: PaymentTransaction) -> int:
+    """Return what is left of the promoter's money that refunds took, and that came back to the platform's account."""
+    of_charge = PaymentTransaction.parent_id == charge.id, PaymentTransaction.kind == AttemptKind.REFUND
+    came_back = session.scalar(
+        select(func.sum(PaymentTransaction.amount)).where(
+            *of_charge,
+            PaymentTransaction.reverses_transfer,
+            PaymentTransaction.status == AttemptStatus.FAILED,
+            PaymentTransaction.provider_transaction_id.is_not(None),
+        )
+    )
+    used = session.scalar(
+        select(func.sum(PaymentTransaction.amount)).where(
+            *of_charge,
+            PaymentTransaction.reverses_transfer.is_(False),
+            PaymentTransaction.status != AttemptStatus.FAILED,
+        )
+    )
+    return int(came_back or 0) - int(used or 0)
 
 
 def own_reason(refund: PaymentTransaction) -> str | None:
@@ -178,29 +200,19 @@ def is_owed(session: Session, order: Order, refund: PaymentTransaction) -> bool:
 def try_again(session: Session, charge: PaymentTransaction, failed: PaymentTransaction, amount: int) -> None:
     """Let a new attempt, with its own key, follow one that failed, and keep why.
 
-    It takes over the tickets, and the age, and so the ever longer pauses. What the first one took of a promoter's
-    account it does not take again.
+    It takes over the tickets, and the age, and so the ever longer pauses.
     """
     follower = PaymentTransaction(
         amount=amount,
         reason=failed.reason,
         requested_by_id=failed.requested_by_id,
-        returns_fee=failed.returns_fee and not is_split(failed),
+        returns_fee=failed.returns_fee,
         created_at=failed.created_at,
         error_code=failed.error_code,
         error_message=failed.error_message,
     )
     reserve(session, charge, follower)
     returned_tickets.hand_on(session, failed, follower)
-
-
-def is_split(refund: PaymentTransaction) -> bool:
-    """Tell whether the provider has taken a promoter's part of this refund back, and returned our fee to them.
-
-    It did so when it made the refund, and undoes neither if that fails: what comes back is ours
-    (docs.stripe.com/connect/destination-charges).
-    """
-    return refund.provider_account_id is not None and refund.provider_transaction_id is not None
 
 
 def return_the_rest(session: Session, charge: PaymentTransaction) -> None:

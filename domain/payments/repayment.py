@@ -17,14 +17,12 @@ from domain.buyers import tell_buyer, write_to_buyer
 from domain.errors import PermanentVendorError, UnknownOutcomeError, VendorError
 from domain.models import Order, PaymentTransaction
 from domain.models.payments import OPEN_STATUSES
-from domain.payments import attempts, disputed_refunds, ledger, refunds, returned_tickets
+from domain.payments import attempts, disputed_refunds, refund_bookings, refunds, returned_tickets
 from domain.ports import STORED_ERROR, PaymentGateway, Refund, RefundRequest
 from domain.rules.lifecycle import CONFIRMED
-from domain.rules.refunds import returned_fee
 from domain.rules.states import (
     AttemptKind,
     AttemptStatus,
-    LedgerKind,
     OrderReason,
     OrderStage,
     OrderStatus,
@@ -102,29 +100,28 @@ def _prepare(session: Session, transaction_id: UUID, now: datetime) -> _Step | N
         return None
     refund.called_at = refund.called_at or now
     is_spent = now - refund.called_at > attempts.KEY_LIFE
-    earlier = _followed(session, refund)
-    lost = [attempt.id for attempt in earlier if attempt.error_code == LOST]
-    request = _describe(order, charge, refund, is_first=not any(map(refunds.is_split, earlier)))
+    request, lost = _describe(order, charge, refund), _lost(session, refund)
     return _Step(refund.provider_transaction_id, request, refund.idempotency_key, was_called, is_spent, lost)
 
 
-def _describe(order: Order, charge: PaymentTransaction, refund: PaymentTransaction, *, is_first: bool) -> RefundRequest:
-    takes_from_promoter = refund.provider_account_id is not None and is_first
+def _describe(order: Order, charge: PaymentTransaction, refund: PaymentTransaction) -> RefundRequest:
+    reverses_transfer = refund.provider_account_id is not None and refund.reverses_transfer
     has_fee = order.fees + order.absorbed_fees > 0
     return RefundRequest(
         reference=refund.id,
         intent_id=charge.provider_transaction_id or "",
         amount=refund.amount,
-        reverse_transfer=takes_from_promoter,
-        refund_application_fee=takes_from_promoter and has_fee and refund.returns_fee,
+        reverse_transfer=reverses_transfer,
+        refund_application_fee=reverses_transfer and has_fee and refund.returns_fee,
     )
 
 
-def _followed(session: Session, refund: PaymentTransaction) -> Sequence[PaymentTransaction]:
+def _lost(session: Session, refund: PaymentTransaction) -> Sequence[UUID]:
     return session.scalars(
-        select(PaymentTransaction).where(
+        select(PaymentTransaction.id).where(
             PaymentTransaction.parent_id == refund.parent_id,
             PaymentTransaction.kind == AttemptKind.REFUND,
+            PaymentTransaction.error_code == LOST,
             PaymentTransaction.status == AttemptStatus.FAILED,
             # A follower takes over the age of the one before it, and nobody else has it.
             PaymentTransaction.created_at == refund.created_at,
@@ -173,19 +170,19 @@ def apply_reading(session: Session, order: Order, refund: PaymentTransaction, re
         log.error("refund.mismatch transaction=%s refund=%s", refund.id, reading.id)
         return
     refund.provider_transaction_id = reading.id
+    refund.reverses_transfer = reading.reverses_transfer
     refund.raw_reference = {"refund": reading.id, "status": reading.status}
     refund.error_code = refund.error_message = None
     if has_failed:
-        if refund.status is AttemptStatus.SUCCEEDED:
-            _take_back(session, order, charge, refund, reading)
-        elif refunds.is_split(refund):
+        if refund.status is not AttemptStatus.SUCCEEDED and reading.reverses_transfer:
             # Nothing reached the buyer, but the promoter's part has moved, and our fee.
-            _book(session, order, charge, refund, reading)
-            _take_back(session, order, charge, refund, reading)
+            refund_bookings.book(session, order, charge, refund, reading)
+        if refund.status is AttemptStatus.SUCCEEDED or reading.reverses_transfer:
+            refund_bookings.take_back(session, order, charge, refund, reading)
         _fail(session, order, refund, reading.failure_reason or reading.status, "The provider could not refund.")
     elif reading.status == "succeeded":
         refund.status = AttemptStatus.SUCCEEDED
-        _book(session, order, charge, refund, reading)
+        refund_bookings.book(session, order, charge, refund, reading)
         _show(session, order, refund, now)
     else:
         refund.status = AttemptStatus.PROCESSING
@@ -244,33 +241,6 @@ def _follow(session: Session, failed: PaymentTransaction) -> bool:
     if amount:
         refunds.try_again(session, charge, failed, amount)
     return amount > 0
-
-
-def _book(
-    session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
-) -> None:
-    """Book a refund, with the platform's fee in proportion, and derive the order's money from the ledger."""
-    before = ledger.returned_with_fee(session, charge)
-    fee = _fee_share(order, charge, refund, before)
-    ledger.book(session, refund, {LedgerKind.REFUND: -refund.amount, LedgerKind.FEE: fee}, reading.id)
-    ledger.count(session, order)
-
-
-def _take_back(
-    session: Session, order: Order, charge: PaymentTransaction, refund: PaymentTransaction, reading: Refund
-) -> None:
-    """Undo the booking of a refund whose money came back to us; the tickets that it took stay taken."""
-    before = ledger.returned_with_fee(session, charge) - refund.amount
-    fee = 0 if refunds.is_split(refund) else _fee_share(order, charge, refund, before)
-    ledger.book(session, refund, {LedgerKind.REVERSAL: refund.amount, LedgerKind.FEE: -fee}, reading.id)
-    log.error("refund.came_back transaction=%s refund=%s", refund.id, reading.id)
-    ledger.count(session, order)
-
-
-def _fee_share(order: Order, charge: PaymentTransaction, refund: PaymentTransaction, before: int) -> int:
-    if not refund.returns_fee:
-        return 0
-    return returned_fee(order.fees + order.absorbed_fees, charge.amount, before=before, after=before + refund.amount)
 
 
 def _show(session: Session, order: Order, refund: PaymentTransaction, now: datetime) -> None:

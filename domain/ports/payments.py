@@ -69,7 +69,11 @@ class RefundRequest:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund as the provider reports it; `status` is pending, requires_action, succeeded, failed or canceled."""
+    """A refund as the provider reports it; `status` is pending, requires_action, succeeded, failed or canceled.
+
+    `reverses_transfer` says that it was taken from the connected account; `returned_fee` is what of the charge's
+    application fee was given back by then, with this refund and with all others.
+    """
 
     id: str
     status: str
@@ -77,6 +81,8 @@ class Refund:
     currency: str
     intent_id: str | None
     failure_reason: str | None = None
+    reverses_transfer: bool = False
+    returned_fee: int = 0
 
 
 @dataclass(frozen=True, slots=True)

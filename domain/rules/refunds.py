@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 def returned_fee(fee: int, total: int, *, before: int, after: int) -> int:
     """Return the part of the platform's fee that goes back when the refunded amount grows from `before` to `after`.
 
-    It is in proportion, as Stripe does with `refund_application_fee` (docs.stripe.com/api/refunds/create). Rounded
-    half up over the sum, not over each part, so that the parts of a whole refund always add up to the whole fee. Those
-    that came back count, so that the sum may be more than the total; the fee never is.
+    It is in proportion. Rounded half up over the sum, not over each part, so that the parts of a whole refund always
+    add up to the whole fee.
     """
-    return _share(fee, min(after, total), total) - _share(fee, min(before, total), total)
+    return _share(fee, after, total) - _share(fee, before, total)
 
 
 def ticket_share(total: int, quantity: int, position: int, *, step: int = 1) -> int:

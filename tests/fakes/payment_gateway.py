@@ -30,7 +30,7 @@ class FakePaymentGateway(FakeConnectedAccounts):
         self.disputes = {}
         self.balance_suffices = True
         self._requests = {}
-        self._refunded_with_fee = {}
+        self._refunded_fees = {}
         self._references = {}
         self._waiting = {}
 
@@ -63,6 +63,13 @@ class FakePaymentGateway(FakeConnectedAccounts):
                 error_message="The customer's bank returned the payment.",
             )
         )
+
+    def pay_again(self, intent_id):
+        """Let a paid intent have a twin that is paid, too."""
+        twin = replace(self.intents[intent_id], id="pi_stray", charge_id="ch_stray")
+        self._requests[twin.id] = self._requests[intent_id]
+        self.intents[twin.id] = twin
+        return twin
 
     def open_dispute(self, intent_id, reason="fraudulent", *, inquiry=False):
         """Let the owner of the card dispute what is left of a payment; an inquiry of the bank's takes nothing."""
@@ -173,20 +180,20 @@ class FakePaymentGateway(FakeConnectedAccounts):
                 raise PermanentVendorError("The balance does not cover the refund.", code="balance_insufficient")
             return self._give_back(intent, request)
 
-        return self.refunds[self._once("refund", idempotency_key, request, give_back).id]
+        return self._told(self.refunds[self._once("refund", idempotency_key, request, give_back).id])
 
     def find_refund(self, refund_id):
         def find():
             if refund_id not in self.refunds:
                 raise PermanentVendorError(f"No such refund: '{refund_id}'", code="resource_missing")
-            return self.refunds[refund_id]
+            return self._told(self.refunds[refund_id])
 
         return self._once("find_refund", None, None, find)
 
     def find_refund_by_reference(self, intent_id, reference):
         def find():
             refund = self.refunds.get(self._references.get(reference))
-            return refund if refund and refund.intent_id == self._intent(intent_id).id else None
+            return self._told(refund) if refund and refund.intent_id == self._intent(intent_id).id else None
 
         return self._once("find_refund_by_reference", None, None, find)
 
@@ -214,10 +221,20 @@ class FakePaymentGateway(FakeConnectedAccounts):
 
     def _give_back(self, intent, request):
         identifier = f"re_fake{next(self._numbers)}"
-        self.refunds[identifier] = Refund(identifier, "succeeded", request.amount, intent.currency, intent.id)
+        self.refunds[identifier] = Refund(
+            identifier,
+            "succeeded",
+            request.amount,
+            intent.currency,
+            intent.id,
+            reverses_transfer=request.reverse_transfer,
+        )
         self._references[request.reference] = identifier
         if request.refund_application_fee:
-            self._refunded_with_fee[intent.id] = self._refunded_with_fee.get(intent.id, 0) + request.amount
+            share = (2 * self._fee(intent.id) * request.amount + intent.amount) // (2 * intent.amount)
+            left = self._fee(intent.id) - self._refunded_fees.get(intent.id, 0)
+            is_whole = self._refunded(intent.id) == intent.amount
+            self._refunded_fees[intent.id] = self._fee(intent.id) - (0 if is_whole else max(0, left - share))
         about = {"object": "refund", "id": identifier, "payment_intent": intent.id}
         self.add_event("refund.created", about | {"metadata": {"refund_id": str(request.reference)}})
         self.add_event("charge.refunded", {"object": "charge", "id": intent.charge_id, "payment_intent": intent.id})
@@ -234,10 +251,8 @@ class FakePaymentGateway(FakeConnectedAccounts):
         request = self._requests.get(intent_id)
         return request.destination.application_fee if request and request.destination else 0
 
-    def _refunded_fee(self, intent):
-        """Return the fee that went back in proportion, even where the refund failed afterwards."""
-        given_back = min(intent.amount, self._refunded_with_fee.get(intent.id, 0))
-        return (2 * self._fee(intent.id) * given_back + intent.amount) // (2 * intent.amount)
+    def _told(self, refund):
+        return replace(refund, returned_fee=self._refunded_fees.get(refund.intent_id, 0))
 
     def _reading(self, intent):
         return ChargeReading(
@@ -246,7 +261,7 @@ class FakePaymentGateway(FakeConnectedAccounts):
             amount=intent.amount,
             currency=intent.currency,
             refunded=self._refunded(intent.id),
-            fee=self._fee(intent.id) - self._refunded_fee(intent),
+            fee=self._fee(intent.id) - self._refunded_fees.get(intent.id, 0),
             withdrawn=sum(found.withdrawn for found in self.disputes.values() if found.intent_id == intent.id),
         )
 

@@ -106,10 +106,7 @@ class Till:
 
     def add_stray(self, order_id):
         """Let another intent of a paid order be paid, too; return its id."""
-        intent = replace(
-            self.gateway.intents[self.read(order_id).stripe_payment_intent_id], id="pi_stray", charge_id="ch_stray"
-        )
-        self.gateway.intents[intent.id] = intent
+        intent = self.gateway.pay_again(self.read(order_id).stripe_payment_intent_id)
         with self.sessions.begin() as session:
             order = session.get_one(Order, order_id)
             attempts.identify(attempts.open_charge(session, order, intent.account_id, self.now), intent)

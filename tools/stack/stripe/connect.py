@@ -79,14 +79,17 @@ def share(call: Call, charge: Body) -> None:
 def reverse(call: Call, charge: Body, refund: Body, parameters: Body) -> None:
     """Take back the transfer and the fee in proportion to what is refunded, as far as asked.
 
-    A refund that fails afterwards changes neither (docs.stripe.com/connect/destination-charges).
+    What makes a refund whole takes back all that is left (docs.stripe.com/connect/destination-charges); one that fails
+    afterwards changes neither.
     """
     if parameters.get("reverse_transfer"):
         if not charge["transfer"]:
             message = f"Cannot reverse transfer for charge {charge['id']} because it has no associated transfer."
             raise unfit(message, param="reverse_transfer")
         transfer = call.find("transfer", charge["transfer"], "charge")
-        part = _part(transfer, transfer["amount_reversed"], charge, refund)
+        if transfer["reversed"]:
+            raise unfit(f"Transfer {transfer['id']} is already fully reversed.", param="reverse_transfer")
+        part = _part(transfer["amount"], transfer["amount_reversed"], charge, refund)
         transfer["amount_reversed"] += part
         transfer["reversed"] = transfer["amount_reversed"] == transfer["amount"]
         refund["transfer_reversal"] = _reversal(call, transfer, refund, part)
@@ -96,17 +99,17 @@ def reverse(call: Call, charge: Body, refund: Body, parameters: Body) -> None:
             message = f"Charge {charge['id']} has no application fee to refund."
             raise unfit(message, param="refund_application_fee")
         fee = call.find("application_fee", charge["application_fee"], "charge")
-        fee["amount_refunded"] += _part(fee, fee["amount_refunded"], charge, refund)
+        fee["amount_refunded"] += _part(fee["amount"], fee["amount_refunded"], charge, refund)
         fee["refunded"] = fee["amount_refunded"] == fee["amount"]
         call.save(fee)
         call.emit("application_fee.refunded", fee)
 
 
-def _part(whole: Body, taken: int, charge: Body, refund: Body) -> int:
-    # Rounded on the running total, so that the parts of several refunds add up to the whole.
-    whole["_refunded"] = whole.get("_refunded", 0) + refund["amount"]
-    due = (2 * whole["amount"] * whole["_refunded"] + charge["amount"]) // (2 * charge["amount"])
-    return max(0, int(min(whole["amount"], due)) - taken)
+def _part(whole: int, taken: int, charge: Body, refund: Body) -> int:
+    if charge["refunded"]:
+        return whole - taken
+    part = (2 * whole * refund["amount"] + charge["amount"]) // (2 * charge["amount"])
+    return min(whole - taken, int(part))
 
 
 def _transfer(charge: Body, amount: int, now: int) -> Body:

@@ -61,6 +61,15 @@ class Http(OverHTTP):
     def open_dispute(self, intent_id, reason):
         self._control(f"charges/{self._store.get('', intent_id)['latest_charge']}/dispute", reason=reason)
 
+    def left_at_the_promoter(self, charge_id):
+        """Return what a charge's transfer has left in the promoter's account; None where there is none."""
+        transfer = self._store.get("", self._store.get("", charge_id)["transfer"] or "")
+        return transfer and transfer["amount"] - transfer["amount_reversed"]
+
+    def failed_refunds(self, intent_id):
+        found = self._store.select("refund", limit=1000)
+        return [refund for refund in found if (refund["payment_intent"], refund["status"]) == (intent_id, "failed")]
+
     def status_of(self, identifier):
         return self._store.get("", identifier)["status"]
 
@@ -107,9 +116,10 @@ class Story(RuleBasedStateMachine):
         self.connection = engine.connect()
         self.transaction = self.connection.begin()
 
-    @initialize(connected=st.booleans(), orders=st.lists(CONTENTS, min_size=2, max_size=4))
-    def open(self, connected, orders):
-        self.world = World(self.connection, self.http, account="acct_story" if connected else None)
+    @initialize(connected=st.booleans(), returns_fees=st.booleans(), orders=st.lists(CONTENTS, min_size=2, max_size=4))
+    def open(self, connected, returns_fees, orders):
+        account = "acct_story" if connected else None
+        self.world = World(self.connection, self.http, account=account, returns_fees=returns_fees)
         for contents in orders:
             self.submit(contents)
 
@@ -306,8 +316,7 @@ class Story(RuleBasedStateMachine):
             """
             SELECT attempt.provider_transaction_id AS intent_id, attempt.order_id, attempt.amount, ord.status,
                    coalesce(balance.charged - balance.refunded - balance.disputed, 0) AS kept,
-                   coalesce(balance.refunded, 0) AS refunded, coalesce(balance.fees, 0) AS fees,
-                   coalesce(balance.live_tickets, 0) AS live_tickets
+                   coalesce(balance.refunded, 0) AS refunded, coalesce(balance.live_tickets, 0) AS live_tickets
             FROM payment_transactions AS attempt JOIN orders AS ord ON ord.id = attempt.order_id
             LEFT JOIN order_balance AS balance ON balance.order_id = ord.id
             WHERE attempt.kind = 'charge' AND attempt.status = 'succeeded'
@@ -320,6 +329,10 @@ class Story(RuleBasedStateMachine):
             assert (charge.amount, charge.refunded) == (row.amount, row.refunded)
             assert row.kept == charge.amount - charge.refunded - charge.withdrawn
             assert (row.kept > 0) == (row.live_tickets > 0), "tickets or a refund, never both, never neither"
+            if (left := self.http.left_at_the_promoter(charge.id)) is not None:
+                came_back = sum(refund["amount"] for refund in self.http.failed_refunds(row.intent_id))
+                due = charge.amount - charge.refunded
+                assert max(0, due - came_back) <= left <= due, "a promoter pays once for what the buyer got back"
         assert not self.world.rows(
             "SELECT 1 FROM tickets JOIN orders ON orders.id = tickets.order_id"
             " WHERE tickets.status = 'valid' AND orders.status <> 'confirmed'"

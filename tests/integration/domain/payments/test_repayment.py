@@ -466,6 +466,19 @@ class TestComingBack:
         ]
         assert sum(amount for _, amount in till.ledger(paid)) == self.fees(till, paid) == 0
 
+    def test_a_new_refund_is_paid_from_what_came_back_as_far_as_that_goes(self, till, paid, gateway, monkeypatch):
+        asked = []
+        refunding = gateway.refund
+        monkeypatch.setattr(gateway, "refund", lambda request, key: asked.append(request) or refunding(request, key))
+        till.refund(paid, 1000)
+        self.bounce(till, paid)
+        for amount in (600, 400, 1):
+            till.refund(paid, amount)
+        assert [request.reverse_transfer for request in asked] == [True, False, False, True]
+        till.refund(paid)
+        kept = gateway.find_charge(till.charge(paid).provider_transaction_id)
+        assert (kept.amount - kept.refunded, kept.fee, self.fees(till, paid)) == (0, 0, 0)
+
     def fees(self, till, order_id):
         return sum(amount for kind, amount in till.ledger(order_id) if kind == "fee")
 

@@ -239,13 +239,13 @@ class TestFees:
         till.carry_out(refund_id)
         assert len(self.fee(till, keeping)) == 1
 
-    def test_each_refund_returns_its_own_part_only(self, till, keeping):
+    def test_the_last_of_a_charge_returns_all_of_the_fee(self, till, keeping):
         till.refund(keeping, tickets=till.tickets(keeping)[:1])
         with till.sessions.begin() as session:
             session.execute(update(Event).values(returns_fees=True))
         till.refund(keeping)
         taken, returned = self.fee(till, keeping)
-        assert returned == pytest.approx(-taken * 2 / 3, abs=1)
+        assert returned == -taken
 
 
 class TestBuyers:

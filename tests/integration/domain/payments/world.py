@@ -87,7 +87,7 @@ class Mortal:
 class World:
     """Everything a story may do, by one word each."""
 
-    def __init__(self, connection, over_http, *, account):
+    def __init__(self, connection, over_http, *, account, returns_fees=True):
         self.sessions = sessionmaker(connection, expire_on_commit=False, join_transaction_mode="create_savepoint")
         self.queue, self.mailbag = [], []
         dispatch_after_commit(self.sessions, lambda messages: self.queue.extend(m for m in messages if type(m) in WORK))
@@ -95,17 +95,18 @@ class World:
         self.connect(over_http.gateway)
         self.now = datetime.now(UTC)
         self.orders = []
-        self._open(account)
+        self._open(account, returns_fees)
         self._last_event = self._newest_event()
 
     def connect(self, gateway):
         """Reach the provider by this gateway from now on."""
         self.stripe, self.gateway = gateway, Mortal(gateway)
 
-    def _open(self, account):
+    def _open(self, account, returns_fees):
         with self.sessions.begin() as session, bound_to(session):
             ready = {"promoter__stripe_account_id": account, "promoter__stripe_account_state": "ready"}
-            event = EventFactory(currency="USD", buyer_refund_hours=24, **(ready if account else {}))
+            terms = {"currency": "USD", "buyer_refund_hours": 24, "returns_fees": returns_fees}
+            event = EventFactory(**terms, **(ready if account else {}))
             self.event_id = event.id
             self.tiers = [TicketTierFactory(event=event, quantity=quantity).id for quantity in (2, 3)]
             self.admin = Actor(UserFactory().id, UserRole.ADMIN)

@@ -78,13 +78,22 @@ class TestConnect:
         assert after.amount_refunded == 500
         assert (after.transfer.amount_reversed, after.application_fee.amount_refunded) == (500, 51)
 
-    def test_the_fee_goes_back_in_proportion_to_what_is_refunded_with_it(self, api):
+    def test_nothing_is_left_to_be_taken_twice(self, api, standin):
+        made = paid(api, "pm_card_refundFail", amount=1000, transfer_data={"destination": "acct_1"})
+        whole = {"payment_intent": made.id, "reverse_transfer": True}
+        refund = api.refunds.create(whole)
+        ask(standin, "POST", f"/_standin/refunds/{refund.id}/settle")
+        with pytest.raises(stripe.InvalidRequestError, match="already fully reversed"):
+            api.refunds.create(whole)
+        assert api.refunds.create({"payment_intent": made.id}).transfer_reversal is None
+
+    def test_what_makes_a_refund_whole_gives_all_of_the_fee_back(self, api):
         made = paid(api, amount=1000, application_fee_amount=100, transfer_data={"destination": "acct_1"})
         api.refunds.create({"payment_intent": made.id, "amount": 700, "reverse_transfer": True})
         rest = {"payment_intent": made.id, "reverse_transfer": True, "refund_application_fee": True}
         api.refunds.create(rest)
         after = api.charges.retrieve(made.latest_charge, {"expand": ["transfer", "application_fee"]})
-        assert (after.transfer.amount_reversed, after.application_fee.amount_refunded) == (1000, 30)
+        assert (after.transfer.amount_reversed, after.application_fee.amount_refunded) == (1000, 100)
 
     @pytest.mark.parametrize(
         "changes",
