@@ -79,8 +79,8 @@ def share(call: Call, charge: Body) -> None:
 def reverse(call: Call, charge: Body, refund: Body, parameters: Body) -> None:
     """Take back the transfer and the fee in proportion to what is refunded, as far as asked.
 
-    What makes a refund whole takes back all that is left (docs.stripe.com/connect/destination-charges); one that fails
-    afterwards changes neither.
+    What makes a refund whole takes back all that is left (docs.stripe.com/connect/destination-charges). One that fails
+    afterwards changes neither, as we read the same page: it advises to transfer the money by hand.
     """
     if parameters.get("reverse_transfer"):
         if not charge["transfer"]:
