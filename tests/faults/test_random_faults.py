@@ -11,7 +11,7 @@ from tools.stack.environment import ROOT
 
 pytestmark = pytest.mark.timeout(420)
 
-MINUTES = 0.7
+MINUTES = 0.5
 
 
 def test_whatever_breaks_in_whatever_order_nothing_is_lost(tmp_path):

@@ -59,8 +59,8 @@ CHECKS = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-EXAMPLES = {GenerationMode.POSITIVE: 6, GenerationMode.NEGATIVE: 3}
-"""Requests per operation, role and mode: three roles and 140 operations stay within a minute and a half."""
+EXAMPLES = {GenerationMode.POSITIVE: 4, GenerationMode.NEGATIVE: 2}
+"""Requests per operation, role and mode: three roles and 140 operations stay within a minute."""
 REFUSED = {"ticket_id": None, "result": ScanResult.UNKNOWN}
 ENDING = {
     "/api/v1/admin/users/{user_id}",

@@ -19,7 +19,7 @@ from tools.stack.stripe.server import running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STORIES, STEPS = 12, 40
+STORIES, STEPS = 8, 40
 EVER = timedelta(days=365)
 """A story's clock leaps, and the server's does not."""
 HOUR = timedelta(hours=1)

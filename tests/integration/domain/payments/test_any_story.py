@@ -22,8 +22,8 @@ from tools.stack.stripe.store import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STORIES, STEPS = 20, 40
-LEAST, MOST = 2, 12
+STORIES, STEPS = 10, 40
+LEAST, MOST = 3, 24
 """So many chapters, each of its own seed, until every kind of end has come; --hypothesis-seed=N tells others."""
 METHODS = (
     *("pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_chargeDeclined"),

@@ -7,7 +7,7 @@ from domain.errors import PermanentVendorError
 from domain.messages import CancelPayment, RefundPayment
 from domain.models import Event, Order, PaymentTransaction, Ticket, TicketTier
 from domain.payments import cancelled_events
-from domain.payments.cancelled_events import BATCH, refund_cancelled_events
+from domain.payments.cancelled_events import refund_cancelled_events
 from domain.ports import Intent
 from domain.rules.states import (
     AttemptStatus,
@@ -241,8 +241,8 @@ class TestDisputes:
         assert till.read(captured).status is OrderStatus.REFUNDED
 
 
-class TestAtScale:
-    ORDERS = BATCH + 60
+class TestSeveralRounds:
+    ORDERS, ROUND = 70, 50
 
     def sell(self, till, tier, gateway):
         """Sell more than one round's orders; every tenth has lost a ticket, every tenth has a refund under way."""
@@ -265,8 +265,8 @@ class TestAtScale:
     def test_every_ticket_ends_and_every_cent_goes_back_in_paced_rounds(self, till, tier, gateway):
         sold = self.sell(till, tier, gateway)
         cancel(till, tier)
-        rounds = [undo(till) for _ in range(3)]
-        assert rounds == [BATCH, len(sold) - BATCH, 0]
+        rounds = [undo(till, limit=self.ROUND) for _ in range(3)]
+        assert rounds == [self.ROUND, len(sold) - self.ROUND, 0]
         gateway.fail("refund", REFUSED)
         while messages := till.heard(RefundPayment):
             for message in messages:
