@@ -18,7 +18,9 @@ from tools.stack.stripe.parameters import Flag, Hash, Integer, Seconds, Text
 from tools.stack.stripe.simulator import Simulator
 from tools.stack.stripe.store import shown
 
-_OUTCOME = Hash({"outcome": Text(choices=("succeed", "fail"))}, required=("outcome",))
+_END = {"outcome": Text(choices=("succeed", "fail"))}
+_OUTCOME = Hash(_END, required=("outcome",))
+_REFUND_END = Hash(_END)
 _DISPUTE = Hash({"reason": Text(choices=disputes.REASONS)}, required=("reason",))
 _DECISION = Hash({"outcome": Text(choices=("won", "lost"))}, required=("outcome",))
 _STATE = Hash({"state": Text(choices=accounts.STATES)}, required=("state",))
@@ -98,9 +100,10 @@ def _add_objects(routes: Blueprint, simulator: Simulator) -> None:
 
     @routes.post("/refunds/<identifier>/settle")
     def settle_refund(identifier: str) -> Any:
+        succeed = _REFUND_END.read(_fields()).get("outcome") != "fail"
         call = owned(simulator, identifier, "refund")
         with simulator.store.transaction():
-            refund = refunds.settle(call)
+            refund = refunds.settle(call, succeed=succeed)
         return _done(simulator, shown(refund))
 
 

@@ -71,11 +71,12 @@ def list_all(call: Call, parameters: Body) -> Body:
     return page(call, "refund", "/v1/refunds", parameters, matching(parameters, "charge", "payment_intent"))
 
 
-def settle(call: Call) -> Body:
-    """Let time pass for a refund: a pending one succeeds, one on the failing test card fails."""
+def settle(call: Call, *, succeed: bool) -> Body:
+    """Let time pass for a refund: a pending one succeeds or fails, one on the failing test card fails."""
     refund = call.find("refund")
     before = {"status": refund["status"]}
-    if refund["_ends"] == "fails" and refund["status"] == "succeeded":
+    is_doomed = refund["_ends"] == "fails" and refund["status"] == "succeeded"
+    if is_doomed or (refund["status"] == "pending" and not succeed):
         _fail(call, refund)
     elif refund["status"] == "pending":
         refund |= {"status": "succeeded", "pending_reason": None}
@@ -94,6 +95,7 @@ def _fail(call: Call, refund: Body) -> None:
     refund |= {
         "failure_balance_transaction": movement["id"],
         "failure_reason": "expired_or_canceled_card",
+        "pending_reason": None,
         "status": "failed",
     }
     charge = call.find("charge", refund["charge"], "charge")

@@ -86,8 +86,8 @@ class Http(OverHTTP):
             for event in found[places[0] if places else 0 :]
         ]
 
-    def settle_refund(self, refund_id):
-        self._control(f"refunds/{refund_id}/settle")
+    def settle_refund(self, refund_id, outcome):
+        self._control(f"refunds/{refund_id}/settle", outcome=outcome)
 
     def try_to(self, act, *arguments):
         try:
@@ -178,9 +178,9 @@ class Story(RuleBasedStateMachine):
     def close_disputes(self, outcome):
         self.world.close_disputes(outcome)
 
-    @rule()
-    def settle_refunds(self):
-        self.world.settle_refunds()
+    @rule(outcome=st.sampled_from(["succeed", "fail"]))
+    def settle_refunds(self, outcome):
+        self.world.settle_refunds(outcome)
 
     @rule(sufficient=st.booleans())
     def fund(self, sufficient):

@@ -181,7 +181,7 @@ class World:
         for dispute_id in self.http.open_disputes():
             self.http.try_to(self.http.close_dispute, dispute_id, outcome)
 
-    def settle_refunds(self, *, only_pending=False):
+    def settle_refunds(self, outcome="succeed", *, only_pending=False):
         """Let time pass for what is pending at the banks, and for what they will send back."""
         with self.sessions() as session:
             made = session.scalars(
@@ -192,7 +192,7 @@ class World:
             ).all()
         for refund_id in made:
             if not only_pending or self.http.status_of(refund_id) == "pending":
-                self.http.try_to(self.http.settle_refund, refund_id)
+                self.http.try_to(self.http.settle_refund, refund_id, outcome)
 
     def cancel_event(self):
         with self.sessions.begin() as session:

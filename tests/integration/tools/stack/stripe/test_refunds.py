@@ -4,14 +4,23 @@ from tests.fixtures.stripe_standin import ask, paid
 
 
 class TestRefunds:
-    def settle(self, standin, refund):
-        return ask(standin, "POST", f"/_standin/refunds/{refund.id}/settle")
+    def settle(self, standin, refund, **outcome):
+        return ask(standin, "POST", f"/_standin/refunds/{refund.id}/settle", outcome)
 
     def test_a_pending_refund_succeeds_later(self, api, standin):
         refund = api.refunds.create({"payment_intent": paid(api, "pm_card_pendingRefund").id})
         assert refund.status == "pending"
         self.settle(standin, refund)
         assert api.refunds.retrieve(refund.id).status == "succeeded"
+
+    def test_or_fails_if_told_so(self, api, standin):
+        made = paid(api, "pm_card_pendingRefund")
+        refund = api.refunds.create({"payment_intent": made.id})
+        self.settle(standin, refund, outcome="fail")
+        after = api.refunds.retrieve(refund.id)
+        assert (after.status, after.failure_reason) == ("failed", "expired_or_canceled_card")
+        assert api.charges.retrieve(made.latest_charge).amount_refunded == 0
+        assert self.settle(standin, refund, outcome="succeed")[0].status == 400
 
     def test_a_doomed_refund_fails_later_and_can_be_tried_again(self, api, standin):
         made = paid(api, "pm_card_refundFail")
