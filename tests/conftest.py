@@ -8,6 +8,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARE_A_STACK = ("tests/e2e/", "tests/faults/")
 
+# Its assertions show what they compared, as those of test files do.
+pytest.register_assert_rewrite("tests.integration.domain.payments.story")
 pytest_plugins = [f"tests.fixtures.{name}" for name in ("servers", "web", "stack", "network", "rabbitmq", "receiver")]
 
 

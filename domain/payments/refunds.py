@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, case, func, not_, select
 from sqlalchemy.orm import Session
 
 from domain import audit
@@ -167,23 +167,18 @@ def reserve(session: Session, charge: PaymentTransaction, refund: PaymentTransac
 
 def _held(session: Session, charge: PaymentTransaction) -> int:
     """Return what is left of the promoter's money that refunds took, and that came back to the platform's account."""
-    of_charge = PaymentTransaction.parent_id == charge.id, PaymentTransaction.kind == AttemptKind.REFUND
-    came_back = session.scalar(
-        select(func.sum(PaymentTransaction.amount)).where(
-            *of_charge,
-            PaymentTransaction.reverses_transfer,
-            PaymentTransaction.status == AttemptStatus.FAILED,
-            PaymentTransaction.provider_transaction_id.is_not(None),
-        )
+    came_back = and_(
+        PaymentTransaction.reverses_transfer,
+        PaymentTransaction.status == AttemptStatus.FAILED,
+        PaymentTransaction.provider_transaction_id.is_not(None),
     )
-    used = session.scalar(
-        select(func.sum(PaymentTransaction.amount)).where(
-            *of_charge,
-            PaymentTransaction.reverses_transfer.is_(False),
-            PaymentTransaction.status != AttemptStatus.FAILED,
-        )
+    spent = and_(not_(PaymentTransaction.reverses_transfer), PaymentTransaction.status != AttemptStatus.FAILED)
+    held = session.scalar(
+        select(
+            func.sum(case((came_back, PaymentTransaction.amount), (spent, -PaymentTransaction.amount), else_=0))
+        ).where(PaymentTransaction.parent_id == charge.id, PaymentTransaction.kind == AttemptKind.REFUND)
     )
-    return int(came_back or 0) - int(used or 0)
+    return int(held or 0)
 
 
 def own_reason(refund: PaymentTransaction) -> str | None:

@@ -26,7 +26,7 @@ from domain.payments import (
     refunds,
     repayment,
 )
-from domain.rules.states import AttemptKind, OrderStage, UserRole
+from domain.rules.states import AttemptKind, InventoryState, OrderStage, UserRole
 from domain.transitions import give_up, lock_order
 from tests.factories import OrderFactory, bound_to
 from tests.fakes.payment_gateway import FakePaymentGateway
@@ -102,6 +102,15 @@ class Till:
         order_id = self.hold(**values)
         self.open(order_id)
         self.pay(order_id, card)
+        return order_id
+
+    def sold(self, **values):
+        """Let an order be paid, and the consumer have done its part; nothing is left to be heard."""
+        order_id = self.paid(**values)
+        with self.sessions.begin() as session:
+            for item in session.merge(self.read(order_id)).items:
+                item.inventory_state, item.desired_state = InventoryState.SOLD, None
+        self.announced.clear()
         return order_id
 
     def add_stray(self, order_id):

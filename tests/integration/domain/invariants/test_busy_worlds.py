@@ -13,7 +13,7 @@ from domain.rules.lifecycle import may_move
 from domain.rules.states import OrderReason, OrderStage
 from domain.transitions import close, lock_order
 from tests.fixtures.payments import SECRET
-from tests.integration.domain.payments.test_any_story import Story
+from tests.integration.domain.payments.story import Story
 from tests.integration.market import until
 from tools.stack.stripe.server import running
 

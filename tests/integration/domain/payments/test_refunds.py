@@ -11,7 +11,6 @@ from domain.models import AuditLog
 from domain.ports import STORED_ERROR
 from domain.rules.states import (
     AttemptStatus,
-    InventoryState,
     UserRole,
 )
 from tests.factories import UserFactory
@@ -24,13 +23,7 @@ REFUSED = PermanentVendorError("Not enough money.", code="balance_insufficient")
 
 @pytest.fixture
 def paid(till):
-    order_id = till.paid(quantity=2)
-    with till.sessions.begin() as session:
-        # The consumer has done its part.
-        for item in session.merge(till.read(order_id)).items:
-            item.inventory_state, item.desired_state = InventoryState.SOLD, None
-    till.announced.clear()
-    return order_id
+    return till.sold(quantity=2)
 
 
 class TestRequest:

@@ -3,7 +3,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 from uuid_utils.compat import uuid7
 
 from domain.audit import Actor
@@ -32,13 +32,7 @@ REFUSED = PermanentVendorError("Not enough money.", code="balance_insufficient")
 
 @pytest.fixture
 def paid(till):
-    order_id = till.paid(quantity=2)
-    with till.sessions.begin() as session:
-        # The consumer has done its part.
-        for item in session.merge(till.read(order_id)).items:
-            item.inventory_state, item.desired_state = InventoryState.SOLD, None
-    till.announced.clear()
-    return order_id
+    return till.sold(quantity=2)
 
 
 class TestCarryOut:
@@ -395,113 +389,6 @@ class TestTrouble:
         till.carry_out(refund_id)
         assert till.refunds(paid)[0].status == ends_as
         assert till.read(paid).refunded == (700 if ends_as == "succeeded" else 0)
-
-
-class TestComingBack:
-    def bounce(self, till, order_id, status="failed"):
-        """Let the order's last refund fail after it had succeeded, and its event arrive twice."""
-        refund = till.refunds(order_id)[-1]
-        made = till.gateway.refunds[refund.provider_transaction_id]
-        till.gateway.refunds[made.id] = replace(made, status=status, failure_reason="lost_or_stolen_card")
-        for _ in range(2):
-            till.receive(till.event({"object": "refund", "id": made.id}, "refund.failed"))
-        return refund
-
-    @pytest.mark.parametrize("status", ["failed", "canceled"])
-    def test_a_part_is_booked_back_and_shown(self, till, paid, status, caplog):
-        till.refund(paid, 1000)
-        refund = self.bounce(till, paid, status)
-        assert "refund.came_back" in caplog.text
-        order = till.read(paid)
-        assert (order.stage, order.payment_status, order.refunded) == (
-            OrderStage.ISSUING,
-            PaymentStatus.COMPLETED,
-            0,
-        )
-        (refund,) = till.refunds(paid)
-        assert (refund.status, refund.error_code) == (AttemptStatus.FAILED, "lost_or_stolen_card")
-        assert ("reversal", 1000) in till.ledger(paid)
-        assert till.timeline(paid)[-2:] == ["refunded", "refund_failed"]
-        assert till.refundable(paid) == order.total
-
-    def test_the_whole_is_owed_since_the_tickets_are_gone(self, till, paid):
-        till.refund(paid)
-        self.bounce(till, paid)
-        order = till.read(paid)
-        assert (order.stage, order.payment_status, order.refunded, order.refunded_at) == (
-            OrderStage.CLOSED,
-            PaymentStatus.COMPLETED,
-            0,
-            None,
-        )
-        assert till.timeline(paid)[-1] == "refund_failed"
-        first, second = till.refunds(paid)
-        assert (second.status, second.amount, second.created_at) == (
-            AttemptStatus.CREATED,
-            order.total,
-            first.created_at,
-        )
-        till.carry_out(second.id)
-        order = till.read(paid)
-        assert (order.status, order.payment_status, order.refunded) == (
-            OrderStatus.REFUNDED,
-            PaymentStatus.REFUNDED,
-            order.total,
-        )
-        assert sum(amount for _, amount in till.ledger(paid)) == 0
-
-    def test_the_promoters_account_pays_once(self, till, paid, gateway, monkeypatch):
-        asked = []
-        refunding = gateway.refund
-        monkeypatch.setattr(gateway, "refund", lambda request, key: asked.append(request) or refunding(request, key))
-        till.refund(paid)
-        for _ in range(2):
-            self.bounce(till, paid)
-            assert self.fees(till, paid) == 0
-            till.carry_out(till.refunds(paid)[-1].id)
-        assert [(request.reverse_transfer, request.refund_application_fee) for request in asked] == [
-            (True, True),
-            (False, False),
-            (False, False),
-        ]
-        assert sum(amount for _, amount in till.ledger(paid)) == self.fees(till, paid) == 0
-
-    def test_a_new_refund_is_paid_from_what_came_back_as_far_as_that_goes(self, till, paid, gateway, monkeypatch):
-        asked = []
-        refunding = gateway.refund
-        monkeypatch.setattr(gateway, "refund", lambda request, key: asked.append(request) or refunding(request, key))
-        till.refund(paid, 1000)
-        self.bounce(till, paid)
-        for amount in (600, 400, 1):
-            till.refund(paid, amount)
-        assert [request.reverse_transfer for request in asked] == [True, False, False, True]
-        till.refund(paid)
-        kept = gateway.find_charge(till.charge(paid).provider_transaction_id)
-        assert (kept.amount - kept.refunded, kept.fee, self.fees(till, paid)) == (0, 0, 0)
-
-    def fees(self, till, order_id):
-        return sum(amount for kind, amount in till.ledger(order_id) if kind == "fee")
-
-    def test_the_balance_says_what_is_kept(self, till, paid):
-        till.refund(paid)
-        assert self.balance(till, paid) == 0
-        self.bounce(till, paid)
-        assert self.balance(till, paid) == till.read(paid).total
-
-    def balance(self, till, order_id):
-        kept = text("SELECT charged - refunded - disputed FROM order_balance WHERE order_id = :order_id")
-        with till.sessions() as session:
-            return session.scalar(kept, {"order_id": order_id})
-
-    def test_another_refunds_failure_is_not_believed(self, till, paid, gateway):
-        till.refund(paid, 1000)
-        refund = till.refunds(paid)[0]
-        gateway.refunds[refund.provider_transaction_id] = replace(
-            gateway.refunds[refund.provider_transaction_id], amount=1, status="failed"
-        )
-        till.receive(till.event({"object": "refund", "id": refund.provider_transaction_id}, "refund.failed"))
-        assert till.refunds(paid)[0].error_code == "mismatch"
-        assert till.read(paid).refunded == 1000
 
 
 class TestReasons:

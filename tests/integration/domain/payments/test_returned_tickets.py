@@ -16,17 +16,7 @@ REFUNDED, VALID, USED = TicketStatus.REFUNDED, TicketStatus.VALID, TicketStatus.
 
 @pytest.fixture
 def paid(till):
-    return sell(till, quantity=3)
-
-
-def sell(till, **values):
-    order_id = till.paid(**values)
-    with till.sessions.begin() as session:
-        # The consumer has done its part.
-        for item in session.merge(till.read(order_id)).items:
-            item.inventory_state, item.desired_state = InventoryState.SOLD, None
-    till.announced.clear()
-    return order_id
+    return till.sold(quantity=3)
 
 
 def let_in(till, ticket):
@@ -86,7 +76,7 @@ class TestRequest:
         assert (refusal.value.code, refusal.value.pointer) == ("ticket-not-refundable", "/tickets/1")
 
     def test_another_orders_ticket_is_none(self, till, paid):
-        foreign = till.tickets(sell(till))[0]
+        foreign = till.tickets(till.sold())[0]
         with pytest.raises(InvalidError) as refusal:
             till.request_refund(paid, tickets=[till.tickets(paid)[0], foreign])
         assert refusal.value.pointer == "/tickets/1"
