@@ -12,7 +12,7 @@ from tools.stack.environment import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 
-BUYERS, EACH = 100, 20
+BUYERS, EACH = 50, 20
 SEATS = BUYERS * EACH
 WAITING, PAIR = 12, 2
 """So many people wait for so many tickets each; two of them decline."""
